@@ -1,0 +1,1 @@
+"""Read, link, store and draw the decisions of a run, without pretending that stated reasons are causes."""

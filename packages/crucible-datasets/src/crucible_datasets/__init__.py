@@ -1,0 +1,1 @@
+"""Real benchmarks, exactly scored: loaders, lock files, extraction, metrics, sampling, data quality."""

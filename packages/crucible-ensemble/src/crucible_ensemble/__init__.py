@@ -1,0 +1,1 @@
+"""Everything that answers is a Model, and many models are one: votes, executions, response matrix."""

@@ -1,0 +1,1 @@
+"""The experiment, from question to publishable answer: design, run, resume, analyse, report, `crucible` command."""

@@ -1,0 +1,5 @@
+"""The `crucible` command."""
+
+
+def main() -> None:
+    """Run the command."""

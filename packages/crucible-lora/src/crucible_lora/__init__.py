@@ -1,0 +1,1 @@
+"""Train, evaluate and serve LoRA adapters behind one interface, with quality gates that mean something."""

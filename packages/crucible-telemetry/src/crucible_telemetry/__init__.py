@@ -1,0 +1,1 @@
+"""Lossless, isolated capture of everything that happens in an experiment: store, measure, export."""
