@@ -1,0 +1,125 @@
+"""t tests for one mean, two independent means and paired means."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crucible_bench.arrays import item_means, scores
+from crucible_bench.intervals import t_interval
+from crucible_bench.results import Alternative, TestResult
+
+
+def one_sample_t(
+    x: ArrayLike,
+    *,
+    mean: float = 0.0,
+    alternative: Alternative = "two-sided",
+    confidence: float = 0.95,
+) -> TestResult:
+    """Test whether a mean over items differs from `mean`.
+
+    Parameters
+    ----------
+    x : (items,) or (items, repeats) array
+        Repeats are averaged within items.
+
+    Notes
+    -----
+    Without any variation p and interval are None, with a note.
+    """
+    items = item_means(scores("x", x))
+    n = items.size
+    estimate = float(items.mean())
+    se = float(items.std(ddof=1)) / math.sqrt(n)
+    return _t_test("one_sample_t", estimate, mean, se, n - 1, n, alternative, confidence)
+
+
+def welch_t(
+    control: ArrayLike,
+    treatment: ArrayLike,
+    *,
+    alternative: Alternative = "two-sided",
+    confidence: float = 0.95,
+) -> TestResult:
+    """Test a difference of two independent means without assuming equal variances.
+
+    References
+    ----------
+    .. [1] B. L. Welch, Biometrika 34(1-2), 28-35, 1947.
+    """
+    a = item_means(scores("control", control))
+    b = item_means(scores("treatment", treatment))
+    va, vb = float(a.var(ddof=1)) / a.size, float(b.var(ddof=1)) / b.size
+    total = va + vb
+    df = (
+        total**2 / (va**2 / (a.size - 1) + vb**2 / (b.size - 1))
+        if total > 0
+        else float(a.size + b.size - 2)
+    )
+    estimate = float(b.mean() - a.mean())
+    return _t_test(
+        "welch_t", estimate, 0.0, math.sqrt(total), df, a.size + b.size, alternative, confidence
+    )
+
+
+def paired_t(
+    control: ArrayLike,
+    treatment: ArrayLike,
+    *,
+    alternative: Alternative = "two-sided",
+    confidence: float = 0.95,
+) -> TestResult:
+    """Test a mean difference over pairs (one-sample t on the differences)."""
+    a = item_means(scores("control", control))
+    b = item_means(scores("treatment", treatment))
+    if a.size != b.size:
+        raise ValueError(f"`control` and `treatment` must be paired, got {a.size} and {b.size}")
+    d = b - a
+    se = float(d.std(ddof=1)) / math.sqrt(d.size)
+    return _t_test(
+        "paired_t", float(d.mean()), 0.0, se, d.size - 1, d.size, alternative, confidence
+    )
+
+
+def t_p_value(t: float, df: float, alternative: Alternative) -> float:
+    """Return the p-value of a t statistic."""
+    from scipy import special
+
+    if alternative == "greater":
+        return float(special.stdtr(df, -t))
+    if alternative == "less":
+        return float(special.stdtr(df, t))
+    return float(2 * special.stdtr(df, -abs(t)))
+
+
+def _t_test(
+    name: str,
+    estimate: float,
+    null: float,
+    se: float,
+    df: float,
+    n: int,
+    alternative: Alternative,
+    confidence: float,
+) -> TestResult:
+    # Rounding leaves a spread of about 1e-17 in constant data; it is no variation.
+    if not se > 1e-14 * max(1.0, abs(estimate)) or not np.isfinite(se):
+        note = "no variation" if math.isclose(estimate, null) else "differences without variation"
+        return TestResult(
+            name=name, statistic_name="t", statistic=None, df=(df,), p_value=None,
+            alternative=alternative, method="asymptotic", n=n, estimate=estimate, notes=(note,),
+        )  # fmt: skip
+    t = (estimate - null) / se
+    return TestResult(
+        name=name,
+        statistic_name="t",
+        statistic=t,
+        df=(df,),
+        p_value=t_p_value(t, df, alternative),
+        alternative=alternative,
+        method="exact",
+        n=n,
+        estimate=estimate,
+        interval=t_interval(estimate, se, df, confidence=confidence, method=name),
+    )
