@@ -165,6 +165,6 @@ def test_markup_in_labels_stays_text():
 
 
 def test_importing_the_package_loads_no_scipy():
-    code = "import sys, crucible_bench; print(any(m.split('.')[0] in {'scipy', 'pandas', 'statsmodels', 'torch'} for m in sys.modules))"  # noqa: E501
+    code = "import sys, crucible_bench; print(any(m.split('.')[0] in {'scipy', 'pandas', 'statsmodels', 'torch'} for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -135,7 +135,7 @@ def test_the_percentile_bootstrap_agrees_with_scipy():
     ours = bootstrap("mean", x, rng=0).interval
     theirs = stats.bootstrap((x,), np.mean, method="percentile", rng=1).confidence_interval
     # two runs of 9,999 resamples: the limits' Monte Carlo error is about 1 % of the width
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02 * float(theirs.high - theirs.low))  # fmt: skip # noqa: E501
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02 * float(theirs.high - theirs.low))  # fmt: skip
 
 
 def test_the_bootstrap_needs_a_generator_and_repeats_with_its_seed():

@@ -7,7 +7,9 @@ import numpy as np
 
 from crucible_bench.results import Correction
 
-Method = Literal["bonferroni", "holm", "hochberg", "benjamini_hochberg", "benjamini_yekutieli", "none"]  # fmt: skip
+Method = Literal[
+    "bonferroni", "holm", "hochberg", "benjamini_hochberg", "benjamini_yekutieli", "none"
+]
 METHODS = ("bonferroni", "holm", "hochberg", "benjamini_hochberg", "benjamini_yekutieli", "none")
 
 

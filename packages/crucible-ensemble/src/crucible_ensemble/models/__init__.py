@@ -1,0 +1,1 @@
+"""Models: clients of providers, local weights, simulations, recordings."""

@@ -1,0 +1,159 @@
+"""Recorded answers: the same requests give the same answers, without a network or a bill."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from crucible_ensemble.completion import Completion
+from crucible_ensemble.errors import CassetteMissError
+from crucible_ensemble.model import Model, Prompt
+from crucible_ensemble.prompts import to_messages
+from crucible_ensemble.tracing import generate_span
+
+SCHEMA = "crucible-ensemble/cassette/1"
+
+
+class CassetteModel:
+    """Replays, or records, the answers of a model in a JSON Lines file.
+
+    Parameters
+    ----------
+    model : Model or None
+        What is recorded; None in mode "replay".
+    path : path of the cassette
+    mode : {"replay", "record", "auto"}
+        "record" asks the model every time, "auto" only for what the cassette does not hold.
+
+    Notes
+    -----
+    A request is keyed by messages and options. Requests without a seed at a temperature above 0 get
+    an occurrence number, so that the second is answered by the second recording. A replayed answer
+    keeps its cost and latency and adds nothing to the bill. Lines are written as answers arrive; a
+    torn last line is ignored.
+    """
+
+    def __init__(
+        self,
+        model: Model | None,
+        path: Path | str,
+        *,
+        mode: Literal["replay", "record", "auto"] = "replay",
+        name: str | None = None,
+    ) -> None:
+        if mode not in ("replay", "record", "auto"):
+            raise ValueError(f'`mode` must be "replay", "record" or "auto", got {mode!r}')
+        if model is None and mode != "replay":
+            raise ValueError(f"`model` must be given in mode {mode!r}")
+        self.path = Path(path)
+        if mode == "replay" and not self.path.is_file():
+            raise FileNotFoundError(f"no cassette {self.path}")
+        self._model, self._mode = model, mode
+        self._tape, recorded_name = _read(self.path)
+        self._asked: dict[str, int] = {}
+        self.name = name or str(getattr(model, "name", recorded_name or self.path.stem))
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return what identifies the model in an experiment's design: the recorded model."""
+        return {"model": self.name, "cassette": True}
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        temperature: float | None = 0.0,
+        max_tokens: int = 1000,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> Completion:
+        """Answer from the cassette, or ask and record.
+
+        Raises
+        ------
+        CassetteMissError
+            In mode "replay", if the request was not recorded.
+        """
+        request: dict[str, Any] = {
+            "messages": to_messages(prompt),
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "seed": seed,
+            "stop": list(stop),
+        }
+        key = _key(request)
+        if seed is None and temperature:
+            number = self._asked.get(key, 0)
+            self._asked[key] = number + 1
+            key = f"{key}-{number}"
+        if self._mode != "record" and key in self._tape:
+            with generate_span(self.name, system="cassette") as span:
+                return span.answered(
+                    replace(Completion.from_dict(self._tape[key]), cached=True, billed_usd=0.0)
+                )
+        if self._mode == "replay" or self._model is None:
+            raise CassetteMissError(
+                f"{self.path.name} holds no answer to {_shorten(request)}; {_nearest(request, self._tape)}",  # noqa: E501
+                model=self.name,
+            )
+        answer = await self._model.generate(
+            prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
+        )
+        completion = answer if isinstance(answer, Completion) else _copy(answer, self.name)
+        self._record(key, request, completion)
+        return completion
+
+    def _record(self, key: str, request: dict[str, Any], completion: Completion) -> None:
+        self._tape[key] = completion.to_dict()
+        line = {"key": key, "request": request, "completion": completion.to_dict()}
+        new = not self.path.exists()
+        with self.path.open("a", encoding="utf-8") as file:
+            if new:
+                file.write(json.dumps({"schema": SCHEMA, "model": self.name}) + "\n")
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str | None]:
+    if not path.is_file():
+        return {}, None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    tape: dict[str, Any] = {}
+    name = None
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                break  # torn by a crash while it was written
+            raise ValueError(f"{path}, line {number}: not JSON") from None
+        if number == 1 and "schema" in row:
+            if row["schema"] != SCHEMA:
+                raise ValueError(f"{path}: schema {row['schema']!r}, expected {SCHEMA!r}")
+            name = row.get("model")
+            continue
+        tape[row["key"]] = row["completion"]
+    return tape, name
+
+
+def _key(request: dict[str, Any]) -> str:
+    text = json.dumps(request, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _shorten(request: dict[str, Any]) -> str:
+    last = request["messages"][-1]["content"]
+    options = {k: v for k, v in request.items() if k != "messages"}
+    return f"{last[:80]!r} with {options}"
+
+
+def _nearest(request: dict[str, Any], tape: dict[str, Any]) -> str:
+    return f"it holds {len(tape)} answers; prompt and options must be exactly the recorded ones"
+
+
+def _copy(answer: object, name: str) -> Completion:
+    fields = ("text", "input_tokens", "output_tokens", "cost_usd", "confidence",
+              "confidence_source", "logprobs", "latency_s")  # fmt: skip
+    values = {field: getattr(answer, field) for field in fields}
+    return Completion(model=name, billed_usd=values["cost_usd"], **values)

@@ -1,0 +1,56 @@
+"""Any function as a model."""
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from crucible_ensemble.completion import Completion
+from crucible_ensemble.model import Prompt
+from crucible_ensemble.tracing import generate_span
+
+
+class FunctionModel:
+    """A function from a prompt to text or a Completion, sync (run in a thread) or async."""
+
+    def __init__(
+        self,
+        fn: Callable[[Prompt], str | Completion | Awaitable[str | Completion]],
+        *,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or f"function/{getattr(fn, '__qualname__', type(fn).__name__)}"
+        self._fn = fn
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        temperature: float | None = 0.0,
+        max_tokens: int = 1000,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> Completion:
+        """Call the function; it is given the prompt and none of the options."""
+        with generate_span(self.name, system="function") as span:
+            started = time.monotonic()
+            if inspect.iscoroutinefunction(self._fn):
+                result = await self._fn(prompt)
+            else:
+                import anyio.to_thread
+
+                result = await anyio.to_thread.run_sync(self._fn, prompt)
+                if inspect.isawaitable(result):
+                    result = await result
+            if isinstance(result, Completion):
+                return span.answered(result)
+            if not isinstance(result, str):
+                raise TypeError(f"{self.name} must return str or Completion, got {type(result)}")
+            return span.answered(
+                Completion(
+                    text=result,
+                    model=self.name,
+                    latency_s=time.monotonic() - started,
+                    finish="stop",
+                )
+            )

@@ -1,0 +1,210 @@
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from crucible_ensemble import (
+    CassetteModel,
+    Completion,
+    Ensemble,
+    FunctionModel,
+    ModelError,
+    SimulatedModel,
+    create,
+    hedged,
+    infer,
+    open_model,
+    predict_sync,
+)
+from crucible_ensemble.errors import (
+    AllMembersFailedError,
+    CassetteMissError,
+    ModelNotFoundError,
+    RateLimitError,
+)
+from crucible_ensemble.prices import PriceBook
+
+pytestmark = pytest.mark.anyio
+
+
+def says(text, name=None, cost=0.01):
+    async def answer(prompt):
+        return Completion(text=text, model=name or text, cost_usd=cost, input_tokens=1, output_tokens=1)  # fmt: skip
+
+    return FunctionModel(answer, name=name or f"says/{text}")
+
+
+def fails(name="broken"):
+    async def answer(prompt):
+        raise RateLimitError("too many", model=name)
+
+    return FunctionModel(answer, name=name)
+
+
+async def test_the_majority_wins_and_the_bill_counts_everybody():
+    ensemble = Ensemble([says("42", "a"), says("The answer is 42.", "b"), says("7", "c")],
+                        normalise="numeric")  # fmt: skip
+    prediction = await ensemble.predict("?")
+    assert prediction.answer == "42"
+    assert prediction.text == "42"
+    assert prediction.metadata.votes == {"42": 2.0, "7": 1.0}
+    assert prediction.metadata.cost_usd == pytest.approx(0.03)
+    assert prediction.metadata.consensus == pytest.approx(2 / 3)
+    assert prediction.metadata.winners == ("a", "b")
+
+
+async def test_a_survivor_has_full_consensus_and_little_support():
+    prediction = await Ensemble([fails("a"), says("1", "b"), fails("c")]).predict("?")
+    assert prediction.metadata.consensus == 1.0
+    assert prediction.metadata.support == pytest.approx(1 / 3)
+    assert set(prediction.metadata.failures) == {"a", "c"}
+    assert prediction.metadata.cost_usd is None  # what the failures cost is not known
+    assert prediction.metadata.known_cost_usd == pytest.approx(0.01)
+
+
+async def test_no_answer_at_all_raises_with_every_reason():
+    with pytest.raises(AllMembersFailedError, match="a: RateLimitError: too many"):
+        await Ensemble([fails("a"), fails("b")]).predict("?")
+
+
+async def test_unreadable_answers_never_win():
+    prediction = await Ensemble([says("no idea", "a"), says("none", "b"), says("3", "c")],
+                                normalise="numeric").predict("?")  # fmt: skip
+    assert prediction.answer == "3"
+    abstained = await Ensemble([says("no idea")], normalise="numeric").predict("?")
+    assert abstained.abstained
+    assert abstained.answer is None
+
+
+async def test_a_seeded_tie_does_not_depend_on_the_order_of_members():
+    one = await Ensemble([says("1", "a"), says("2", "b")]).predict("?", seed=3)
+    other = await Ensemble([says("2", "b"), says("1", "a")]).predict("?", seed=3)
+    assert one.answer == other.answer
+    assert one.metadata.tied == ("1", "2")
+    drawn = {
+        (await Ensemble([says("1", "a"), says("2", "b")]).predict("?", seed=s)).answer
+        for s in range(20)
+    }
+    assert drawn == {"1", "2"}
+
+
+async def test_the_first_sample_is_the_call_that_a_single_answer_would_make():
+    seeds = []
+
+    class Recorder:
+        name = "recorder"
+
+        async def generate(
+            self, prompt, /, *, temperature=0.0, max_tokens=1000, seed=None, stop=()
+        ):
+            seeds.append(seed)
+            return Completion(text="1", model=self.name)
+
+    await Ensemble([Recorder()], samples=5).predict("?", temperature=0.7, seed=11)
+    assert seeds[0] == 11
+    assert len(set(seeds)) == 5
+    again, seeds[:] = list(seeds), []
+    await Ensemble([Recorder()], samples=5).predict("?", temperature=0.7, seed=11)
+    assert seeds == again
+
+
+def arithmetic(name, accuracy, **options):
+    return SimulatedModel(
+        name,
+        accuracy=accuracy,
+        answer_of=lambda question: question.split()[-1],
+        wrong_of=lambda question: ["-1", "-2"],
+        **options,
+    )
+
+
+async def test_simulated_models_reach_their_accuracy_and_correlation():
+    # 4,000 items: three standard errors of a share are .024; phi of equal models = correlation.
+    a = arithmetic("a", 0.7, correlation=0.5)
+    b = arithmetic("b", 0.7, correlation=0.5)
+    right = []
+    for item in range(4_000):
+        answers = [(await m.generate(f"q {item}")).text == str(item) for m in (a, b)]
+        right.append(answers)
+    share_a = sum(x for x, _ in right) / 4_000
+    both = sum(x and y for x, y in right) / 4_000
+    phi = (both - 0.49) / 0.21
+    assert share_a == pytest.approx(0.7, abs=0.024)
+    assert phi == pytest.approx(0.5, abs=0.08)
+    assert (await a.generate("q 1")).simulated
+
+
+async def test_the_cassette_replays_what_it_recorded_and_bills_nothing(tmp_path):
+    tape = tmp_path / "tape.jsonl"
+    model = arithmetic("a", 0.5, price=(1.0, 1.0))
+    recorded = await CassetteModel(model, tape, mode="record").generate("q 5", seed=1)
+    player = CassetteModel(None, tape)
+    replayed = await player.generate("q 5", seed=1)
+    assert replayed.text == recorded.text
+    assert replayed.cost_usd == recorded.cost_usd
+    assert (replayed.billed_usd, replayed.cached) == (0.0, True)
+    assert player.name == "simulated/a"
+    with pytest.raises(CassetteMissError, match="holds no answer"):
+        await player.generate("q 6", seed=1)
+    with tape.open("a") as file:
+        file.write('{"key": "torn')
+    assert (await CassetteModel(None, tape).generate("q 5", seed=1)).text == recorded.text
+
+
+async def test_hedging_goes_through_the_port_and_keeps_the_name():
+    class Race:
+        async def race(self, calls, /, *, key=None):
+            return await calls[1](), 1
+
+    prediction = await infer(Ensemble([says("1", "a")]), "?", hedging=Race())
+    assert prediction.answer == "1"
+    assert prediction.responses[0].member == "a"
+    with pytest.raises(TypeError, match="object with race"):
+        hedged(says("1"), hedger="percentile_75")
+
+
+async def test_weights_decide_a_weighted_majority():
+    ensemble = create(
+        adapters=[
+            {"name": "a", "weight": 0.6},
+            {"name": "b", "weight": 0.2},
+            {"name": "c", "weight": 0.1},
+        ],
+        models={"a": says("x", "a"), "b": says("y", "b"), "c": says("y", "c")},
+    )
+    assert (await ensemble.predict("?")).answer == "x"
+
+
+def test_predict_has_a_synchronous_twin():
+    assert predict_sync("?", models=[says("1", "a"), says("1", "b")]).answer == "1"
+
+
+def test_unknown_names_are_answered_with_near_ones():
+    with pytest.raises(ModelNotFoundError, match="did you mean smollm2"):
+        open_model("smolm2")
+    with pytest.raises(ValueError, match="`vote` must be one of"):
+        Ensemble([says("1")], vote="fastest")
+    with pytest.raises(ValueError, match="must not be empty"):
+        Ensemble([])
+
+
+def test_unknown_prices_are_unknown():
+    book = PriceBook.default()
+    assert book.cost_usd("openai/gpt-4o-mini", 1_000_000, 1_000_000) == pytest.approx(0.75)
+    assert book.cost_usd("openai/gpt-4o-2024-11-20", 1_000_000, 0) == pytest.approx(2.5)
+    assert book.cost_usd("openai/gpt-4o-audio", 1, 1) is None
+    assert book.cost_usd("openai/gpt-4o", None, 1) is None
+
+
+def test_errors_survive_pickling():
+    error = RateLimitError("wait", model="m", retry_after_s=3.0)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.retry_after_s, again.retryable) == ("wait", 3.0, True)
+    assert isinstance(again, ModelError)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, crucible_ensemble; print({'scipy', 'torch', 'httpx', 'pydantic', 'xllamacpp', 'pyarrow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
