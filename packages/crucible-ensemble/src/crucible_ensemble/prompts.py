@@ -1,8 +1,5 @@
 """Prompts as messages."""
 
-from collections.abc import Mapping, Sequence
-from typing import cast
-
 from crucible_ensemble.model import Prompt
 
 _ROLES = ("system", "user", "assistant")
@@ -24,7 +21,7 @@ def to_messages(prompt: Prompt) -> list[dict[str, str]]:
     if not prompt:
         raise ValueError("`prompt` must be a string or a non-empty list of messages")
     messages = []
-    for message in cast(Sequence[Mapping[str, str]], prompt):
+    for message in prompt:
         role, content = message.get("role"), message.get("content")
         if role not in _ROLES:
             raise ValueError(f"`prompt` role must be one of {', '.join(_ROLES)}, got {role!r}")

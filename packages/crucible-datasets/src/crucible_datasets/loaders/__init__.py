@@ -1,0 +1,1 @@
+"""Parsers of official formats, one file each."""
