@@ -21,7 +21,7 @@ def run_markdown(
     beside it says why.
     """
     monkeypatch.chdir(tmp_path)
-    eval_example.set_config(line_length=100)
+    eval_example.set_config(line_length=120)  # a longer line of output is shown as a string
 
     def run(path: Path) -> None:
         blocks = [b for b in find_examples(path) if b.prefix_settings().get("test") != "no-run"]

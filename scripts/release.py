@@ -60,8 +60,8 @@ def main() -> int:
         return 1
 
     if not options.skip_tests:
-        run(*"uv run --frozen --isolated --exact --package".split(), options.package,
-            *"--group test pytest -q".split(), f"packages/{options.package}")  # fmt: skip
+        run(*["uv", "run", "--frozen", "--isolated", "--exact", "--package"], options.package,
+            *["--group", "test", "pytest", "-q"], f"packages/{options.package}")  # fmt: skip
     with tempfile.TemporaryDirectory() as out:
         run("uv", "build", "--package", options.package, "--out-dir", out)
         for artifact in sorted(Path(out).iterdir()):
