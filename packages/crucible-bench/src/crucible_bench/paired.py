@@ -191,7 +191,7 @@ def _warnings(main: TestResult, alpha: float) -> "tuple[str, ...]":
     found = list(main.notes)
     if main.min_p is not None and main.min_p > alpha:
         found.append(
-            f"{main.name}: so few discordant pairs cannot reach alpha = {alpha:g} "
+            f"so few discordant pairs cannot reach alpha = {alpha:g}, however they fall "
             f"(smallest possible p = {main.min_p:.3g})"
         )
     interval, p = main.interval, main.p_value

@@ -58,23 +58,16 @@ class McNemar:
         share = (1 + effect / self.discordance) / 2
         m = _likely(n, self.discordance)
         weights = _binomial(m, n, self.discordance)
-        half = 0.5 if self.kind == "mid-p" else 0.0
         tail = alpha / 2 if alternative == "two-sided" else alpha
-        total = 0.0
-        for pairs, weight in zip(m.tolist(), weights.tolist(), strict=True):
-            k = np.arange(pairs + 1)
-            one_sided = special.bdtr(k, pairs, 0.5) - half * _binomial(k, pairs, 0.5)
-            lost = k[one_sided <= tail + 1e-15]
-            if lost.size == 0:
-                continue
-            most = int(lost[-1])
-            won = float(special.bdtr(most, pairs, 1 - share))
-            if alternative == "two-sided":
-                won += float(special.bdtr(most, pairs, share))
-            elif alternative == "less":
-                won = float(special.bdtr(most, pairs, share))
-            total += weight * won
-        return total
+        most = _critical(m, tail=tail, half=0.5 if self.kind == "mid-p" else 0.0)
+        able = most >= 0
+        m, weights, most = m[able], weights[able], most[able]
+        won = np.zeros(m.size)
+        if alternative != "less":
+            won += special.bdtr(most, m, 1 - share)
+        if alternative != "greater":
+            won += special.bdtr(most, m, share)
+        return float(weights @ won)
 
 
 Design = PairedT | TwoSampleT | McNemar
@@ -204,8 +197,32 @@ def _likely(n: int, p: float) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return np.arange(max(0, math.floor(n * p - spread)), min(n, math.ceil(n * p + spread)) + 1)
 
 
+def _critical(
+    m: "np.ndarray[tuple[int], np.dtype[np.int64]]", *, tail: float, half: float
+) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Return the largest k with P(X < k) + (1 - half) P(X = k) <= tail, X ~ Binomial(m, 1/2).
+
+    -1 where there is none: so few discordant pairs can never be significant.
+    """
+    from scipy import special
+
+    # The quantile is at most one off; the sum grows with k, so the last that fits is the answer.
+    start = np.floor(special.bdtrik(tail, np.maximum(m, 1), 0.5)).astype(np.int64)
+    most = np.full(m.size, -1, dtype=np.int64)
+    for step in (-2, -1, 0, 1, 2):
+        k = start + step
+        inside = (k >= 0) & (k <= m)
+        at = np.clip(k, 0, m)
+        below = np.where(at > 0, special.bdtr(np.maximum(at - 1, 0), m, 0.5), 0.0)
+        fits = inside & (below + (1 - half) * _binomial(at, m, 0.5) <= tail + 1e-15)
+        most = np.where(fits, np.maximum(most, k), most)
+    return most
+
+
 def _binomial(
-    k: "np.ndarray[tuple[int], np.dtype[np.int64]]", n: int, p: float
+    k: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    n: "int | np.ndarray[tuple[int], np.dtype[np.int64]]",
+    p: float,
 ) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     from scipy import special
 

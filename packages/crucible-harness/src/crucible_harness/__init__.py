@@ -1,1 +1,32 @@
-"""The experiment, from question to publishable answer: design, run, resume, analyse, report, `crucible` command."""
+"""The experiment, from question to publishable answer: design, run, resume, analyse, report."""
+
+from crucible_harness.analysis import Analysis, analyse
+from crucible_harness.config import load_experiment
+from crucible_harness.errors import HarnessError
+from crucible_harness.experiment import Condition, Criterion, Experiment, Hypothesis, Prompt
+from crucible_harness.metrics import Metric
+from crucible_harness.options import ErrorPolicy, Limits, RunOptions
+from crucible_harness.report import report
+from crucible_harness.runner import RunResult, resume, resume_sync, run, run_sync
+
+__all__ = [
+    "Analysis",
+    "Condition",
+    "Criterion",
+    "ErrorPolicy",
+    "Experiment",
+    "HarnessError",
+    "Hypothesis",
+    "Limits",
+    "Metric",
+    "Prompt",
+    "RunOptions",
+    "RunResult",
+    "analyse",
+    "load_experiment",
+    "report",
+    "resume",
+    "resume_sync",
+    "run",
+    "run_sync",
+]

@@ -1,7 +1,10 @@
 """A model whose slow calls are raced against copies of themselves."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from crucible_ensemble.completion import Completion
 from crucible_ensemble.model import CompletionLike, Hedger, Model, Prompt
 
 
@@ -15,7 +18,17 @@ class HedgedModel:
         An object with `race(calls, key=)`; `crucible_hedging.Hedger` fits.
     backups : sequence of Model
         By default one copy of the model itself.
+
+    Notes
+    -----
+    The answer's latency counts from the first call. Its cost includes every call that was started:
+    a cancelled copy of the same model is assumed to cost what the winner did (providers bill what
+    they began), and is marked so in `extra["assumed_usd"]`; a cancelled call to another model has
+    no known price, and then neither has the answer. `extra["hedged"]` counts the backups.
     """
+
+    # Whoever wraps the members must know that two of them may be the same call, sent twice.
+    races = True
 
     def __init__(self, model: Model, *, hedger: Hedger, backups: Sequence[Model] = ()) -> None:
         if isinstance(hedger, str):
@@ -23,12 +36,13 @@ class HedgedModel:
                 "`hedger` must be an object with race(), such as "
                 f"crucible_hedging.Hedger({hedger!r})"
             )
-        self._model, self._hedger, self._backups = model, hedger, tuple(backups)
-        self.name = str(getattr(model, "name", type(model).__name__))
+        self._hedger = hedger
+        self._models = (model, *(backups or (model,)))
+        self.name = _name(model)
 
     def members(self) -> Sequence[Model]:
-        """Return the models that are called."""
-        return (self._model, *self._backups)
+        """Return the models that are called, the primary first."""
+        return self._models
 
     def with_members(self, models: Sequence[Model]) -> "HedgedModel":
         """Return the same race over other models, in the order of `members`."""
@@ -43,6 +57,13 @@ class HedgedModel:
             "policy": str(getattr(self._hedger, "name", type(self._hedger).__name__)),
         }
 
+    async def aclose(self) -> None:
+        """Close the models that can be closed."""
+        for model in self._models:
+            close = getattr(model, "aclose", None)
+            if close is not None:
+                await close()
+
     async def generate(
         self,
         prompt: Prompt,
@@ -54,19 +75,16 @@ class HedgedModel:
         stop: Sequence[str] = (),
     ) -> CompletionLike:
         """Race the calls; which copy answered does not change the text of a seeded model."""
-
-        def call(model: Model) -> "_Call":
-            return _Call(model, prompt, temperature, max_tokens, seed, stop)
-
-        backups = self._backups or (self._model,)
-        answer, _ = await self._hedger.race(
-            [call(self._model), *(call(backup) for backup in backups)], key=self.name
-        )
-        return answer
+        began = time.monotonic()
+        calls = [
+            _Call(model, prompt, temperature, max_tokens, seed, stop) for model in self._models
+        ]
+        answer, winner = await self._hedger.race(calls, key=self.name)
+        return _account(answer, calls, winner, began)
 
 
 class _Call:
-    """One call, ready to be made any number of times."""
+    """One call, ready to be made; remembers when it began and what came back."""
 
     def __init__(
         self,
@@ -77,18 +95,55 @@ class _Call:
         seed: int | None,
         stop: Sequence[str],
     ) -> None:
+        self.name = _name(model)
+        self.began: float | None = None
+        self.answer: CompletionLike | None = None
         self._model, self._prompt = model, prompt
         self._temperature, self._max_tokens = temperature, max_tokens
         self._seed, self._stop = seed, stop
 
     async def __call__(self) -> CompletionLike:
-        return await self._model.generate(
+        self.began = time.monotonic()
+        self.answer = await self._model.generate(
             self._prompt,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
             seed=self._seed,
             stop=self._stop,
         )
+        return self.answer
+
+
+def _account(
+    answer: CompletionLike, calls: Sequence[_Call], winner: int, began: float
+) -> CompletionLike:
+    """Add to the winner's bill and latency what the race cost."""
+    started = [call for call in calls if call.began is not None]
+    if not isinstance(answer, Completion) or len(started) == 1:
+        return answer
+    costs: list[float | None] = []
+    assumed = 0.0
+    for call in started:
+        if call.answer is not None:
+            costs.append(call.answer.cost_usd)
+        elif call.name == calls[winner].name:
+            costs.append(answer.cost_usd)
+            assumed += answer.cost_usd or 0.0
+        else:
+            costs.append(None)
+    cost = None if None in costs else sum(c for c in costs if c is not None)
+    waited = (calls[winner].began or began) - began if winner else 0.0
+    return replace(
+        answer,
+        cost_usd=cost,
+        billed_usd=cost if answer.billed_usd != 0.0 else 0.0,
+        latency_s=None if answer.latency_s is None else waited + answer.latency_s,
+        extra={**answer.extra, "hedged": len(started) - 1, "assumed_usd": assumed},
+    )
+
+
+def _name(model: Model) -> str:
+    return str(getattr(model, "name", type(model).__name__))
 
 
 def hedged(model: Model, *, hedger: Hedger, backups: Sequence[Model] = ()) -> HedgedModel:

@@ -32,6 +32,8 @@ class LlamaCppModel:
         Requests decoded at a time; more wait.
     threads : int
         More than there are free cores slow every answer many times over.
+    port : int
+        Of the server on the loopback interface; 0 takes a free one.
 
     Notes
     -----
@@ -46,6 +48,7 @@ class LlamaCppModel:
         context: int = 2048,
         parallel: int = 1,
         threads: int = 1,
+        port: int = 0,
         timeout_s: float = 120.0,
     ) -> None:
         for label, value in (("context", context), ("parallel", parallel), ("threads", threads)):
@@ -56,7 +59,8 @@ class LlamaCppModel:
             raise ModelNotAvailableError(f"no model file {self.path.name!r}: {_HOW}")
         self.name = "local/smollm2" if path is None else f"local/{self.path.stem}"
         self._context, self._parallel, self._threads = context, parallel, threads
-        self._timeout_s = timeout_s
+        self._port, self._timeout_s = port, timeout_s
+        self._sha256: str | None = None
         self._server: Any = None
         self._client: OpenAIModel | None = None
 
@@ -65,11 +69,12 @@ class LlamaCppModel:
 
     def fingerprint(self) -> dict[str, object]:
         """Return what identifies the model in an experiment's design: name and weights."""
-        import hashlib
+        if self._sha256 is None:
+            import hashlib
 
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"model": self.name, "weights_sha256": digest}
+            with self.path.open("rb") as file:
+                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"model": self.name, "weights_sha256": self._sha256}
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,6 +128,7 @@ class LlamaCppModel:
         parameters.cpuparams_batch.n_threads = self._threads
         parameters.verbosity = -1
         parameters.warmup = False
+        parameters.port = self._port
         self._server = xllamacpp.Server(parameters)
         self._client = OpenAIModel(
             self.path.stem,

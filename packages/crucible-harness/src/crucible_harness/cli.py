@@ -1,5 +1,0 @@
-"""The `crucible` command."""
-
-
-def main() -> None:
-    """Run the command."""

@@ -1,0 +1,61 @@
+"""Exit codes, and errors as messages: what is wrong and where, without a traceback."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crucible_harness.errors import (
+    ConfigError,
+    DesignMismatchError,
+    HarnessError,
+    NotARunError,
+    ProviderRefusedError,
+)
+
+OK, FAILURE, USAGE, FAILURE_RATE, REFUSED, INTERRUPTED = 0, 1, 2, 4, 6, 130
+BY_STATUS = {"complete": OK, "failure_rate": FAILURE_RATE, "interrupted": INTERRUPTED}
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Turn an error into one message on standard error and an exit code."""
+    try:
+        yield
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("CRUCIBLE_DEBUG"):
+            raise
+        code = _code(error)
+        said = str(error) or type(error).__name__
+        if code is None:
+            _end(
+                f"unexpected {type(error).__name__}: {said}\nThis is a mistake in Crucible; "
+                "CRUCIBLE_DEBUG=1 shows where. What was answered is kept: `crucible resume`.",
+                FAILURE,
+            )
+        _end(said, code or FAILURE)
+
+
+def _code(error: Exception) -> int | None:
+    from crucible_datasets import DatasetError
+    from crucible_ensemble.errors import EnsembleError, ModelNotAvailableError, ModelNotFoundError
+
+    match error:
+        case ConfigError() | NotARunError() | DesignMismatchError() | DatasetError() | ValueError():
+            return USAGE
+        case ModelNotFoundError() | ModelNotAvailableError():
+            return USAGE
+        case ProviderRefusedError():
+            return REFUSED
+        case HarnessError() | EnsembleError() | OSError():
+            return FAILURE
+    return None
+
+
+def _end(message: str, code: int) -> None:
+    print(f"crucible: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    raise SystemExit(code)

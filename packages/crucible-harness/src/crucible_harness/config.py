@@ -1,0 +1,264 @@
+"""An experiment as a TOML file, with every mistake in it named."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crucible_harness.errors import ConfigError
+from crucible_harness.experiment import Condition, Criterion, Experiment, Hypothesis, Prompt
+from crucible_harness.options import ErrorPolicy, Limits, RunOptions
+
+if TYPE_CHECKING:
+    from crucible_datasets import Dataset
+    from crucible_ensemble import Model
+    from crucible_harness.schema import DatasetTable, ExperimentTable, ModelTable
+
+
+def load_experiment(
+    path: Path | str, *, items: int | None = None, data: Path | str | None = None
+) -> tuple[Experiment, RunOptions]:
+    """Read an experiment from a TOML file.
+
+    Parameters
+    ----------
+    path : path of the file
+        Paths in it are relative to its folder.
+    items : int, optional
+        Use that many items instead of the `limit` or `sample_size` in the file.
+    data : path, optional
+        The data set's file, instead of the `path` in the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, has unknown keys (the nearest known one is named) or wrong
+        values. All problems are in one message, with their lines where these are known.
+    DatasetError, ModelNotFoundError, ModelNotAvailableError
+        If the data set or a model cannot be opened.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(str(path), (reason,)) from error
+    overrides = {"items": items, "data": None if data is None else str(Path(data).resolve())}
+    origin = {"toml": text, "directory": str(file.resolve().parent), "overrides": overrides}
+    return read_experiment(text, origin=origin, name=str(path))
+
+
+def reload_experiment(folder: Path, manifest: Mapping[str, Any]) -> tuple[Experiment, RunOptions]:
+    """Read the experiment of a run again from the copy of its file in the run folder.
+
+    Raises
+    ------
+    NotARunError
+        If the run did not come from a file.
+    """
+    from crucible_harness.errors import NotARunError
+
+    file = folder / "design.toml"
+    if manifest.get("origin") is None or not file.is_file():
+        raise NotARunError(
+            f"the experiment of {str(folder)!r} was built in Python: "
+            "call resume() with `experiment`"
+        )
+    text = file.read_text(encoding="utf-8")
+    return read_experiment(text, origin={**manifest["origin"], "toml": text}, name=str(file))
+
+
+def read_experiment(
+    text: str, *, origin: Mapping[str, Any], name: str
+) -> tuple[Experiment, RunOptions]:
+    """Build an experiment from the text of a file; `name` is the file's in messages."""
+    table = _validated(text, name)
+    base = Path(origin["directory"])
+    overrides = origin["overrides"]
+    try:
+        dataset = _dataset(table.dataset, base, overrides)
+        models = _Models(table, base, table.seed)
+        experiment = Experiment(
+            table.name,
+            dataset=dataset,
+            conditions=[
+                Condition(
+                    name=c.name,
+                    model=models.of(c),
+                    temperature=c.temperature,
+                    max_tokens=c.max_tokens,
+                    stop=tuple(c.stop),
+                )
+                for c in table.conditions
+            ],
+            metrics=table.metrics,
+            seed=table.seed,
+            hypotheses=[
+                Hypothesis(
+                    **{
+                        **h.model_dump(exclude={"criteria"}),
+                        "criteria": tuple(Criterion(**c.model_dump()) for c in h.criteria),
+                    }
+                )
+                for h in table.hypotheses
+            ],
+            prompt=Prompt(**table.prompt.model_dump()),
+            repeats=table.repeats,
+            baseline=table.baseline,
+            description=table.description,
+            origin=origin,
+        )
+    except ValueError as error:
+        raise ConfigError(name, (str(error),)) from error
+    options = RunOptions(
+        concurrency=table.options.concurrency,
+        errors=ErrorPolicy(**table.options.errors.model_dump()),
+        per_provider={p: Limits(concurrency=at.concurrency) for p, at in table.limits.items()},
+        trace=table.options.trace,
+    )
+    return experiment, options
+
+
+class _Models:
+    """Opens each model of a file once, however many conditions use it."""
+
+    def __init__(self, table: "ExperimentTable", base: Path, seed: int) -> None:
+        self._tables, self._base, self._seed = table.models, base, seed
+        self._open: dict[str, Model] = {}
+        self._hedgers: dict[str, Any] = {}
+
+    def of(self, condition: Any) -> "Model":
+        """Return the model of a condition: one model, or an ensemble of hedged or plain members."""
+        from crucible_ensemble import Ensemble
+
+        if condition.ensemble is None:
+            return self._hedged(self.named(condition.model), condition)
+        e = condition.ensemble
+        return Ensemble(
+            [self._hedged(self.named(m), condition) for m in e.models],
+            vote=e.vote,
+            normalise=e.normalise,
+            samples=e.samples,
+            weights=e.weights,
+            tie=e.tie,
+            timeout_s=e.timeout_s,
+            name=condition.name,
+        )
+
+    def named(self, name: str) -> "Model":
+        """Return a model of the `[models]` table, or one opened by its name."""
+        if name not in self._open:
+            self._open[name] = self._make(name)
+        return self._open[name]
+
+    def _make(self, name: str) -> "Model":
+        from crucible_ensemble import CassetteModel, open_model
+
+        at = self._tables.get(name)
+        if at is None:
+            return open_model(name)
+        recorded = None if at.cassette is None else self._base / at.cassette
+        model = None
+        if recorded is None or at.cassette_mode != "replay":
+            model = open_model(at.model, **self._provider_options(at))
+        if recorded is None:
+            assert model is not None
+            return model
+        return CassetteModel(model, recorded, mode=at.cassette_mode, name=at.model)
+
+    def _provider_options(self, at: "ModelTable") -> dict[str, Any]:
+        options = at.model_dump(
+            exclude={"model", "cassette", "cassette_mode", "api_key_env"}, exclude_none=True
+        )
+        if at.api_key_env is not None:
+            key = os.environ.get(at.api_key_env)
+            if not key:
+                raise ValueError(f"the environment variable {at.api_key_env} is not set")
+            options["api_key"] = key
+        return options
+
+    def _hedged(self, model: "Model", condition: Any) -> "Model":
+        if condition.hedge is None:
+            return model
+        from crucible_ensemble import hedged
+        from crucible_hedging import Hedger
+
+        # One hedger for a condition: it learns from all of its calls, and shares one budget.
+        if condition.name not in self._hedgers:
+            h = condition.hedge
+            self._hedgers[condition.name] = Hedger(h.delay, budget=h.budget)
+        return hedged(model, hedger=self._hedgers[condition.name])
+
+
+def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "Dataset":
+    from crucible_datasets import FieldMap, load, sample
+
+    path = overrides.get("data") or (None if at.path is None else str(base / at.path))
+    if at.limit is not None and at.sample_size is not None:
+        raise ValueError("dataset: `limit` and `sample_size` must not both be given")
+    extra: dict[str, Any] = {}
+    if at.fields is not None:
+        f = at.fields
+        extra["fields"] = FieldMap(f.input, f.expected, f.id, tuple(f.metadata))
+    if at.task is not None:
+        extra["task"] = at.task
+    dataset = load(at.name, split=at.split, path=path, check_counts=at.check_counts, **extra)
+    wanted = overrides.get("items")
+    limit = wanted if wanted is not None and at.sample_size is None else at.limit
+    size = wanted if wanted is not None and at.sample_size is not None else at.sample_size
+    if size is not None:
+        return sample(dataset, size, seed=at.seed)
+    if limit is None:
+        return dataset
+    if not 1 <= limit <= len(dataset):
+        raise ValueError(f"dataset: `limit` must be in [1, {len(dataset)}], got {limit}")
+    return dataset[:limit]
+
+
+def _validated(text: str, name: str) -> "ExperimentTable":
+    from pydantic import ValidationError
+
+    from crucible_harness.schema import ExperimentTable
+
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, (f"not TOML: {error}",)) from error
+    try:
+        return ExperimentTable.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(name, tuple(_problems(error, text))) from error
+
+
+def _problems(error: Any, text: str) -> Iterator[str]:
+    from crucible_harness.schema import known_keys
+
+    for found in error.errors():
+        place = ".".join(str(part) for part in found["loc"] if part != "__root__")
+        line = _line(text, found["loc"])
+        where = f"line {line}: " if line else ""
+        if found["type"] == "extra_forbidden":
+            known = known_keys(found["loc"][:-1])
+            key = str(found["loc"][-1])
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(known))}"
+            yield f"{where}unknown key `{place}`; {hint}"
+        elif found["type"] == "missing":
+            yield f"{where}`{place}` is missing"
+        else:
+            said = str(found["msg"]).removeprefix("Value error, ")
+            got = "" if isinstance(found["input"], dict | list) else f", got {found['input']!r}"
+            yield f"{where}`{place}`: {said}{got}" if place else f"{where}{said}"
+
+
+def _line(text: str, place: tuple[Any, ...]) -> int | None:
+    """Return the first line that sets the last key of a place, if it stands in one line only."""
+    names = [part for part in place if isinstance(part, str)]
+    if not names:
+        return None
+    pattern = re.compile(rf'(?:^|[{{,\[.])\s*"?{re.escape(names[-1])}"?\s*(?:=|\])')
+    lines = [n for n, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
+    return lines[0] if len(lines) == 1 else None

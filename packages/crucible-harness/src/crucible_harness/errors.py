@@ -1,0 +1,75 @@
+"""What can go wrong, readable at the top.
+
+HarnessError
+    ConfigError            a configuration file cannot be used; every problem in it is named
+    NotARunError           the folder holds no run
+    DesignMismatchError    the run in the folder has another design
+    JournalLockedError     another live process runs this experiment
+    JournalWriteError      a finished call could not be written down (disk full?)
+    JournalCorruptError    a row does not follow from the rows before it
+    MetricUnavailableError a metric that no cell can have
+    ProviderRefusedError   key, model or permission: no further call could succeed
+    UnreachableModelError  a server that never answered cannot be reached
+"""
+
+
+class HarnessError(Exception):
+    """Root of this package's errors. Bad arguments raise `ValueError` instead."""
+
+
+class ConfigError(HarnessError):
+    """A configuration file that cannot be used; every problem in it is named."""
+
+    def __init__(self, path: str, problems: tuple[str, ...]) -> None:
+        self.path, self.problems = path, problems
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(f"{path}:{listed if len(problems) > 1 else f' {problems[0]}'}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.path, self.problems)
+
+
+class NotARunError(HarnessError):
+    """The folder holds no run, or a file of it is missing or damaged."""
+
+
+class DesignMismatchError(HarnessError):
+    """The run in the folder has another design; `fields` names what differs."""
+
+    def __init__(self, folder: str, fields: tuple[str, ...]) -> None:
+        self.folder, self.fields = folder, fields
+        super().__init__(f"{folder!r} holds a run of another design; it differs in {fields}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.folder, self.fields)
+
+
+class JournalLockedError(HarnessError):
+    """Another live process is running this experiment."""
+
+    def __init__(self, folder: str, holder: str) -> None:
+        self.folder, self.holder = folder, holder
+        super().__init__(f"{folder!r} is being run by another process ({holder})")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.folder, self.holder)
+
+
+class JournalWriteError(HarnessError):
+    """A finished call could not be written down, for example because the disk is full."""
+
+
+class JournalCorruptError(HarnessError):
+    """A row of the journal is not what was written."""
+
+
+class MetricUnavailableError(HarnessError):
+    """A metric that no cell can have."""
+
+
+class ProviderRefusedError(HarnessError):
+    """The provider refused in a way that no further call would change: key, model, permission."""
+
+
+class UnreachableModelError(HarnessError):
+    """A server that has not answered once cannot be reached."""

@@ -1,0 +1,171 @@
+"""The run folder: what is written before the first call, and the manifest beside it."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from crucible_harness.errors import JournalWriteError, NotARunError
+from crucible_harness.experiment import Experiment, canonical
+from crucible_harness.files import replace_file
+
+PACKAGES = ("bench", "causaltrace", "datasets", "ensemble", "harness", "hedging", "lora",
+            "telemetry")  # fmt: skip
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "TINKER_API_KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """Return the path of the journal."""
+        return self.path / "journal.sqlite"
+
+    @property
+    def telemetry(self) -> Path:
+        """Return the path of the recorded spans."""
+        return self.path / "telemetry.sqlite"
+
+    def manifest(self) -> dict[str, Any]:
+        """Read the manifest.
+
+        Raises
+        ------
+        NotARunError
+            If there is none, or it is not JSON.
+        """
+        try:
+            found: dict[str, Any] = json.loads(
+                (self.path / "manifest.json").read_text(encoding="utf-8")
+            )
+        except (OSError, ValueError) as error:
+            raise NotARunError(f"{str(self.path)!r} holds no run: {error}") from error
+        return found
+
+    def update(self, **facts: Any) -> None:
+        """Add facts to the manifest."""
+        self._write("manifest.json", _pretty({**self.manifest(), **facts}))
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Write what is known before the first call, or note that the run is taken up again.
+
+        Raises
+        ------
+        JournalWriteError
+            If the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if (self.path / "manifest.json").is_file():
+                manifest = self.manifest()
+                self.update(resumes=[*manifest["resumes"], now()], ended=None, status="running")
+                return
+            self._write("items.jsonl", items_file(experiment))
+            self._write("design.json", _pretty(experiment.design))
+            self._write("schedule.csv", _schedule(experiment))
+            if experiment.origin is not None:
+                self._write("design.toml", str(experiment.origin["toml"]))
+            self._write("manifest.json", _pretty(_manifest(experiment)))
+        except OSError as error:
+            raise JournalWriteError(f"cannot write {str(self.path)!r}: {error}") from error
+
+    def _write(self, name: str, text: str | bytes) -> None:
+        replace_file(self.path / name, text)
+
+
+def folder_of(experiment: Experiment, directory: Path | str) -> Folder:
+    """Return the folder of an experiment: its name, and the first digits of its digest."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment.name).strip(".-") or "experiment"
+    return Folder(Path(directory) / f"{name[:80]}-{experiment.digest[:8]}")
+
+
+def items_file(experiment: Experiment) -> bytes:
+    """Return the items as JSON Lines; the SHA-256 of it is the data set's fingerprint."""
+    text = "".join(
+        json.dumps(item.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+        for item in experiment.dataset
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _schedule(experiment: Experiment) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("position", "condition", "item", "repeat"))
+    for cell in experiment.schedule():
+        writer.writerow((cell.position, cell.condition, cell.item, cell.repeat))
+    return text.getvalue()
+
+
+def _manifest(experiment: Experiment) -> dict[str, Any]:
+    commit, dirty = _git()
+    origin = experiment.origin
+    return {
+        "schema": "crucible-harness/manifest/1",
+        "name": experiment.name,
+        "digest": experiment.digest,
+        "seed": experiment.seed,
+        "status": "running",
+        "started": now(),
+        "resumes": [],
+        "ended": None,
+        "versions": {f"crucible-{name}": package_version(f"crucible-{name}") for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "dataset": experiment.design["dataset"],
+        "models": {c["name"]: c["model"] for c in experiment.design["conditions"]},
+        "keys_set": [name for name in KEYS if os.environ.get(name)],
+        "origin": None
+        if origin is None
+        else {name: value for name, value in origin.items() if name != "toml"},
+    }
+
+
+def package_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Return commit and whether there are uncommitted changes, where this runs in a checkout."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words], capture_output=True, text=True, timeout=5, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = ask("rev-parse", "HEAD")
+    changes = ask("status", "--porcelain", "--untracked-files=no") if commit else None
+    return commit, None if changes is None else bool(changes)
+
+
+def now() -> str:
+    """Return the time in UTC, for the manifest."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _pretty(value: Mapping[str, Any]) -> str:
+    return json.dumps(json.loads(canonical(value)), indent=1, sort_keys=True) + "\n"

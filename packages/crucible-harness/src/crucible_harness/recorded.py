@@ -1,0 +1,158 @@
+"""A run as it was recorded: everything that analysis and reports may read."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crucible_harness.errors import NotARunError
+from crucible_harness.experiment import Hypothesis, canonical, from_design
+from crucible_harness.journal import Journal
+from crucible_harness.metrics import Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedItem:
+    """An item as it was asked."""
+
+    id: str
+    input: str
+    expected: Any
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCell:
+    """What one condition made of one item; None = unknown."""
+
+    condition: str
+    item: str
+    repeat: int
+    position: int
+    status: str
+    output: str | None = None
+    answer: str | None = None
+    scores: Mapping[str, float | None]
+    unextracted: bool = False
+    messages: Any = None
+    votes: Mapping[str, int] | None = None
+    calls: int = 0
+    cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    latency_s: float | None = None
+    hedged: int = 0
+    error_class: str | None = None
+    error_message: str | None = None
+    served_by: tuple[str, ...] = ()
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A whole run, read from its folder."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    design: Mapping[str, Any]
+    digest: str
+    conditions: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    hypotheses: tuple[Hypothesis, ...]
+    baseline: str | None
+    items: tuple[RecordedItem, ...]
+    cells: tuple[RecordedCell, ...]
+    planned: int
+    finished: int
+    failed: int
+    not_run: int
+    status: str
+    simulated: bool
+    preregistered: bool
+    leaf_calls: int
+    possibly_billed: int
+
+
+def load_run(path: Path | str) -> RecordedRun:
+    """Read a run folder.
+
+    Raises
+    ------
+    NotARunError
+        If the folder holds no run, or a file of it is missing or damaged.
+    """
+    folder = Path(path)
+    journal = Journal(folder / "journal.sqlite")
+    try:
+        design = json.loads(journal.meta("design"))
+        rows = journal.cells()
+        leaf_calls, possibly_billed = journal.answered(), len(journal.possibly_billed())
+    finally:
+        journal.close()
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        listed = (folder / "items.jsonl").read_bytes()
+        items = tuple(RecordedItem(**json.loads(line)) for line in listed.split(b"\n")[:-1])
+    except (OSError, ValueError, TypeError) as error:
+        raise NotARunError(f"{str(folder)!r} is not a complete run folder: {error}") from error
+    if hashlib.sha256(listed).hexdigest() != design["dataset"]["fingerprint"]:
+        raise NotARunError(f"{str(folder / 'items.jsonl')!r} does not hold the items of the design")
+    metrics, hypotheses = from_design(design)
+    conditions = tuple(c["name"] for c in design["conditions"])
+    order = {name: n for n, name in enumerate(conditions)}
+    cells = tuple(
+        read_cell(key, status, record)
+        for key, (status, record) in sorted(
+            rows.items(), key=lambda row: (order[row[0][0]], row[0][1], row[0][2])
+        )
+    )
+    planned = len(items) * len(conditions) * int(design["repeats"])
+    return RecordedRun(
+        path=folder,
+        manifest=manifest,
+        design=design,
+        digest=hashlib.sha256(canonical(design).encode()).hexdigest(),
+        conditions=conditions,
+        metrics=metrics,
+        hypotheses=hypotheses,
+        baseline=design["baseline"],
+        items=items,
+        cells=cells,
+        planned=planned,
+        finished=len(cells),
+        failed=sum(cell.status != "ok" for cell in cells),
+        not_run=planned - len(cells),
+        status="complete" if planned == len(cells) else _how_it_ended(manifest),
+        simulated=any(record.get("simulated") for _, record in rows.values()),
+        preregistered=False,
+        leaf_calls=leaf_calls,
+        possibly_billed=possibly_billed,
+    )
+
+
+def _how_it_ended(manifest: Mapping[str, Any]) -> str:
+    status = str(manifest.get("status"))
+    return "interrupted" if status in ("running", "complete") else status
+
+
+def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any]) -> RecordedCell:
+    """Read one cell of a journal."""
+    condition, item, repeat = key
+    names = ("output", "answer", "votes", "cost_usd", "input_tokens", "output_tokens", "latency_s",
+             "error_class", "error_message", "messages")  # fmt: skip
+    found: dict[str, Any] = {name: record.get(name) for name in names}
+    return RecordedCell(
+        condition=condition,
+        item=item,
+        repeat=repeat,
+        position=record["position"],
+        status=status,
+        scores=record.get("scores", {}),
+        unextracted=record.get("unextracted", False),
+        calls=record.get("calls", 0),
+        hedged=record.get("hedged", 0),
+        served_by=tuple(record.get("served_by", ())),
+        **found,
+    )

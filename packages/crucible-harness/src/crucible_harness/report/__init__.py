@@ -1,0 +1,97 @@
+"""One report of a run, in five formats with identical numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from crucible_harness.files import replace_file
+
+if TYPE_CHECKING:
+    from crucible_harness.report.model import Report
+
+Format = Literal["markdown", "latex", "html", "jupyter", "json"]
+FORMATS: tuple[Format, ...] = ("markdown", "latex", "html", "jupyter", "json")
+_NAMES: Mapping[str, str] = {
+    "markdown": "report.md",
+    "latex": "report.tex",
+    "html": "report.html",
+    "jupyter": "report.ipynb",
+    "json": "report.json",
+}
+
+
+def report(
+    source: Path | str,
+    *,
+    formats: Sequence[Format] = ("markdown",),
+    path: Path | None = None,
+    fragment: bool = False,
+) -> Mapping[Format, Path]:
+    r"""Write the report of a run, derived from its journal alone.
+
+    Parameters
+    ----------
+    source : path of a run folder
+    formats : sequence of "markdown", "latex", "html", "jupyter", "json"
+    path : folder to write into
+        The run folder by default. Figures go to `figures/` in it.
+    fragment : bool
+        LaTeX without preamble, for `\input`.
+
+    Returns
+    -------
+    mapping of format to the file written
+
+    Raises
+    ------
+    ValueError
+        If a format is unknown.
+    HarnessError
+        If `source` is not a readable run.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"`formats` must be among {', '.join(FORMATS)}; got {unknown[0]!r}")
+    from crucible_harness.analysis import analyse_run
+    from crucible_harness.recorded import load_run
+    from crucible_harness.report.build import build
+
+    run = load_run(source)
+    analysis = analyse_run(run)
+    written = build(run, analysis)
+    folder = Path(path) if path is not None else run.path
+    folder.mkdir(parents=True, exist_ok=True)
+    if {"markdown", "latex"} & set(formats):
+        _draw(written, folder / "figures", pdf="latex" in formats)
+    files: dict[Format, Path] = {}
+    for name in formats:
+        files[name] = folder / _NAMES[name]
+        replace_file(files[name], _render(written, name, fragment=fragment, run_folder=run.path))
+    return files
+
+
+def _render(written: "Report", format: Format, *, fragment: bool, run_folder: Path) -> str:
+    from crucible_harness.report import html, json, latex, markdown, notebook
+
+    match format:
+        case "markdown":
+            return markdown.render(written)
+        case "latex":
+            return latex.render(written, fragment=fragment)
+        case "html":
+            return html.render(written)
+        case "jupyter":
+            return notebook.render(written)
+        case "json":
+            return json.render(written)
+
+
+def _draw(written: "Report", folder: Path, *, pdf: bool) -> None:
+    import vl_convert
+
+    folder.mkdir(exist_ok=True)
+    for chart in written.charts():
+        spec = {**chart.spec, "background": "white"}
+        replace_file(folder / f"{chart.id}.svg", vl_convert.vegalite_to_svg(spec))
+        if pdf:
+            (folder / f"{chart.id}.pdf").write_bytes(vl_convert.vegalite_to_pdf(spec))

@@ -1,0 +1,141 @@
+"""The charts of a report, as Vega-Lite: one drawing for page, paper and notebook."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Colours that keep 3:1 contrast on white and on near-black.
+COLOURS = ("#2f7fd0", "#d9702b", "#2f9e6e", "#9a6dd7", "#c2587f", "#8a8f2a", "#3aa0ad", "#b0613f")
+WIDTH = 640
+
+
+def estimation(
+    rows: Sequence[Mapping[str, object]], *, unit: str, sesoi: float | None
+) -> dict[str, Any]:
+    """Draw differences with their intervals against zero and the smallest effect of interest.
+
+    Parameters
+    ----------
+    rows : mappings with keys label, value, low, high (floats; None draws no bar)
+    unit : str
+        Printed on the axis.
+    sesoi : float or None
+        Half-width of the shaded band of effects too small to matter; None draws none.
+    """
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
+    layers: list[Any] = []
+    if sesoi is not None:
+        band = alt.Chart(alt.Data(values=[{"from": -sesoi, "to": sesoi}]))
+        layers.append(band.mark_rect(opacity=0.15, color="#888888").encode(x="from:Q", x2="to:Q"))
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}]))
+    layers.append(zero.mark_rule(color="#888888", strokeDash=[4, 3]).encode(x="zero:Q"))
+    layers.append(
+        base.mark_rule(strokeWidth=3, color=COLOURS[0]).encode(
+            x=alt.X("low:Q", title=f"difference ({unit})"), x2="high:Q", y=y
+        )
+    )
+    layers.append(
+        base.mark_point(filled=True, size=110, opacity=1, color=COLOURS[0]).encode(
+            x="value:Q", y=y, tooltip=["label:N", "value:Q", "low:Q", "high:Q"]
+        )
+    )
+    return _spec(alt.layer(*layers).properties(width=WIDTH, height=alt.Step(44)))
+
+
+def estimates(
+    rows: Sequence[Mapping[str, object]], *, title: str, domain: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Draw one metric with its interval for each condition: keys label, value, low, high."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
+    bar = base.mark_rule(strokeWidth=3, color=COLOURS[0]).encode(
+        x=alt.X("low:Q", title=title, scale=scale), x2="high:Q", y=y
+    )
+    point = base.mark_point(filled=True, size=110, opacity=1, color=COLOURS[0]).encode(
+        x=alt.X("value:Q", scale=scale), y=y, tooltip=["label:N", "value:Q", "low:Q", "high:Q"]
+    )
+    return _spec(alt.layer(bar, point).properties(width=WIDTH, height=alt.Step(44)))
+
+
+def trade_off(rows: Sequence[Mapping[str, object]], *, x: str, y: str) -> dict[str, Any]:
+    """Draw a metric against its price for each condition: keys label, price, value, low, high."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+    axis = alt.Axis(tickCount=6)
+    price = alt.X("price:Q", title=x, axis=axis, scale=alt.Scale(zero=True, nice=True))
+    bar = base.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(
+        x=price, y=alt.Y("low:Q", title=y, scale=alt.Scale(zero=False)), y2="high:Q"
+    )
+    point = base.mark_point(filled=True, size=110, opacity=1, color=COLOURS[0]).encode(
+        x=price, y="value:Q", tooltip=["label:N", "price:Q", "value:Q", "low:Q", "high:Q"]
+    )
+    # Conditions that fall on one point share one label.
+    names: dict[tuple[object, object], list[str]] = {}
+    for row in rows:
+        names.setdefault((row["price"], row["value"]), []).append(str(row["label"]))
+    labels = [
+        {"price": price_, "value": value, "label": ", ".join(together)}
+        for (price_, value), together in names.items()
+    ]
+    name = (
+        alt.Chart(alt.Data(values=labels))
+        .mark_text(align="left", dx=9, dy=-9, color="currentColor")
+        .encode(x=price, y="value:Q", text="label:N")
+    )
+    return _spec(alt.layer(bar, point, name).properties(width=WIDTH, height=300))
+
+
+def latency(samples: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Draw the share of items answered within a time, per condition, on a logarithmic axis.
+
+    Parameters
+    ----------
+    samples : latencies in seconds, > 0, by condition; at most 400 points each are drawn
+    """
+    import altair as alt
+    import numpy as np
+
+    rows = []
+    for label, values in samples.items():
+        ordered = np.sort(np.asarray(values, dtype=float))
+        shares = np.arange(1, ordered.size + 1) / ordered.size
+        keep = np.unique(np.linspace(0, ordered.size - 1, min(400, ordered.size)).astype(int))
+        rows += [
+            {"label": label, "latency": float(ordered[i]), "share": float(shares[i])} for i in keep
+        ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("latency:Q", title="latency of an item (seconds)", scale=alt.Scale(type="log")),
+            y=alt.Y("share:Q", title="share of items answered", scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color(
+                "label:N",
+                title=None,
+                sort=None,
+                scale=alt.Scale(domain=list(samples), range=_palette(len(samples))),
+                legend=alt.Legend(orient="bottom", columns=3, labelLimit=220),
+            ),
+            strokeDash=alt.StrokeDash("label:N", sort=None, legend=None),
+            tooltip=["label:N", "latency:Q", "share:Q"],
+        )
+    )
+    return _spec(chart.properties(width=WIDTH, height=280))
+
+
+def _palette(n: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(n)]
+
+
+def _spec(chart: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.to_dict()
+    # The address of the schema is the only one in a report, and nothing needs it.
+    spec.pop("$schema", None)
+    spec.pop("config", None)
+    return spec

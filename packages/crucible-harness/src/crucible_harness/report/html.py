@@ -1,0 +1,60 @@
+"""The report as one self-contained, interactive HTML file under a strict content policy."""
+
+import base64
+import hashlib
+import json
+from importlib import resources
+
+from crucible_harness.report.model import Report
+
+# No address is allowed at all; scripts are named by their hashes, so that a script tag in a model's
+# answer would not run even if escaping failed.
+_POLICY = (
+    "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+def render(report: Report) -> str:
+    """Return the report as HTML, without any reference to the network."""
+    import vl_convert
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    assets = resources.files("crucible_harness.report") / "assets"
+    script = (assets / "report.js").read_text(encoding="utf-8")
+    vega = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub says otherwise
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["script_json"] = lambda data: Markup(_script_json(data))
+    template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
+    explorer = report.explorer
+    page: str = template.render(
+        report=report,
+        explorer=None
+        if explorer is None
+        else {
+            "conditions": explorer.conditions,
+            "fields": explorer.fields,
+            "items": explorer.items,
+            "total": explorer.total,
+            "left_out": explorer.left_out,
+        },
+        policy=_POLICY.format(scripts=" ".join(_source(code) for code in (vega, script))),
+        style=Markup((assets / "report.css").read_text(encoding="utf-8")),
+        vega=Markup(vega),
+        script=Markup(script),
+    )
+    return page
+
+
+def _source(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _script_json(data: object) -> str:
+    """Return JSON that cannot end the script block it stands in."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,204 @@
+"""The keys of a configuration file. Unknown ones are errors, at any depth."""
+
+from typing import Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FieldsTable(_Table):
+    """Names of the fields of a file of your own."""
+
+    input: str = "input"
+    expected: str = "expected"
+    id: str | None = None
+    metadata: list[str] = []
+
+
+class DatasetTable(_Table):
+    """Which items: `limit` takes the first, `sample_size` draws by the seed."""
+
+    name: str
+    split: str | None = None
+    path: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    sample_size: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    fields: FieldsTable | None = None
+    task: Literal["math", "text"] | None = None
+    check_counts: bool = True
+
+
+class PromptTable(_Table):
+    """How an item becomes a prompt."""
+
+    template: str = "{input}"
+    system: str | None = None
+
+
+class ModelTable(_Table):
+    """A model with options, under a name of its own; `api_key_env` names a variable."""
+
+    model: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+    timeout_s: float | None = Field(default=None, gt=0)
+    context: int | None = Field(default=None, ge=1)
+    parallel: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    cassette: str | None = None
+    cassette_mode: Literal["replay", "record", "auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        local = self.model.startswith("local/") or "/" not in self.model
+        if not local and any(v is not None for v in (self.context, self.parallel, self.threads)):
+            raise ValueError("`context`, `parallel` and `threads` are options of local models")
+        if local and self.base_url is not None:
+            raise ValueError("`base_url` is an option of models behind a server")
+        return self
+
+
+class EnsembleTable(_Table):
+    """Models that vote."""
+
+    models: list[str] = Field(min_length=1)
+    vote: Literal["majority", "weighted_majority"] = "majority"
+    execution: Literal["parallel"] = "parallel"
+    normalise: Literal["exact", "numeric", "text"] = "text"
+    samples: int = Field(default=1, ge=1)
+    weights: list[float] | None = None
+    tie: Literal["seeded", "priority", "abstain"] = "seeded"
+    timeout_s: float = Field(default=120.0, gt=0)
+
+
+class HedgeTable(_Table):
+    """When a slow call gets a backup, and how many backups may be sent."""
+
+    delay: str | float = "p95"
+    budget: float | None = Field(default=0.05, gt=0, le=1)
+
+
+class ConditionTable(_Table):
+    """One condition: a model or an ensemble."""
+
+    name: str = Field(min_length=1)
+    model: str | None = None
+    ensemble: EnsembleTable | None = None
+    hedge: HedgeTable | None = None
+    temperature: float | None = Field(default=0.0, ge=0)
+    max_tokens: int = Field(default=1000, ge=1)
+    stop: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.model is None) == (self.ensemble is None):
+            raise ValueError(
+                f"condition {self.name!r} must have `model` or `ensemble`, one of them"
+            )
+        e = self.ensemble
+        if e is not None and e.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"condition {self.name!r}: `samples` must be 1 at temperature 0, got {e.samples}: "
+                "they would all be the same answer"
+            )
+        return self
+
+
+class CriterionTable(_Table):
+    """A bound that must be proved as well."""
+
+    metric: str
+    condition: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class HypothesisTable(_Table):
+    """A claim about treatment - control."""
+
+    id: str
+    metric: str
+    treatment: str
+    control: str
+    sesoi: float = Field(gt=0)
+    direction: Literal["greater", "less", "two-sided"] = "greater"
+    contrast: Literal["difference", "ratio"] = "difference"
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    family: str = "confirmatory"
+    kind: Literal["confirmatory", "exploratory"] = "confirmatory"
+    criteria: list[CriterionTable] = []
+    text: str = ""
+
+
+class LimitsTable(_Table):
+    """Limits of one provider."""
+
+    concurrency: int = Field(ge=1)
+
+
+class ErrorsTable(_Table):
+    """When too many failures end a run."""
+
+    max_failure_rate: float = Field(default=0.1, ge=0, le=1)
+    window: int = Field(default=100, ge=1)
+    minimum: int = Field(default=20, ge=1)
+
+
+class OptionsTable(_Table):
+    """How the run is carried out; not part of the design."""
+
+    concurrency: int = Field(default=10, ge=1)
+    trace: bool = True
+    errors: ErrorsTable = ErrorsTable()
+
+
+class ExperimentTable(_Table):
+    """The whole file."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    seed: int
+    repeats: int = Field(default=1, ge=1)
+    baseline: str | None = None
+    dataset: DatasetTable
+    prompt: PromptTable = PromptTable()
+    metrics: list[str] = ["accuracy"]
+    models: dict[str, ModelTable] = {}
+    conditions: list[ConditionTable] = Field(min_length=1)
+    hypotheses: list[HypothesisTable] = []
+    limits: dict[str, LimitsTable] = {}
+    options: OptionsTable = OptionsTable()
+
+
+def known_keys(place: tuple[Any, ...]) -> list[str]:
+    """Return the keys that may stand in the table at a place such as ("conditions", 0)."""
+    table: Any = ExperimentTable
+    named = False  # the next part is a name that the user chose, as in [models.NAME]
+    for part in place:
+        if isinstance(part, int) or named:
+            named = False
+            continue
+        field = table.model_fields.get(part)
+        table = None if field is None else _table_in(field.annotation)
+        if table is None:
+            return []
+        named = get_origin(field.annotation) is dict
+    return list(table.model_fields)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _table_in(annotation: Any) -> Any:
+    if _is_table(annotation):
+        return annotation
+    for inner in get_args(annotation):
+        found = _table_in(inner)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,84 @@
+"""The run's spans: captured while it runs, drawn as decisions when it has ended."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from crucible_harness.experiment import Experiment
+from crucible_harness.files import replace_file
+from crucible_harness.folder import Folder
+
+if TYPE_CHECKING:
+    from crucible_causaltrace import Chain
+
+
+@contextmanager
+def captured(experiment: Experiment, folder: Folder, *, enabled: bool) -> Iterator[None]:
+    """Store every span that starts inside in the folder's `telemetry.sqlite`, without loss."""
+    if not enabled:
+        yield
+        return
+    from crucible_telemetry import SQLiteStore, start_experiment
+
+    store = SQLiteStore(folder.telemetry)
+    try:
+        capture = start_experiment(
+            name=experiment.name,
+            condition="all",
+            seed=experiment.seed,
+            metadata={"digest": experiment.digest, "package": "crucible-harness"},
+            store=store,
+        )
+        try:
+            yield
+        finally:
+            capture.stop()
+    finally:
+        store.close()
+
+
+@contextmanager
+def run_span(experiment: Experiment) -> Iterator[Callable[..., None]]:
+    """Trace the run; what is yielded adds facts to its span."""
+    with trace.get_tracer("crucible_harness").start_as_current_span(
+        "crucible.harness.run", attributes={"crucible.harness.digest": experiment.digest}
+    ) as span:
+
+        def record(**facts: str | int) -> None:
+            for name, value in facts.items():
+                span.set_attribute(f"crucible.harness.{name}", value)
+
+        yield record
+
+
+def write_trace(folder: Folder) -> None:
+    """Draw the run's decisions as `trace.html`, with `trace.json` beside it."""
+    from crucible_causaltrace import export_chain, render_html
+
+    chain = run_chain(folder)
+    title = f"Decisions of {folder.manifest()['name']}"
+    replace_file(folder.path / "trace.html", render_html(chain, title=title))
+    replace_file(folder.path / "trace.json", export_chain(chain, "json"))
+
+
+def run_chain(folder: Folder) -> "Chain":
+    """Return what the system decided in a run, from its recorded spans."""
+    from crucible_causaltrace import chain_from_events
+
+    return chain_from_events(_events(folder), task=str(folder.manifest()["name"]))
+
+
+def _events(folder: Folder) -> Iterator[Mapping[str, Any]]:
+    """Yield what every process that worked on the run has recorded, in order of time."""
+    from crucible_telemetry.query import stored_events
+
+    from crucible_telemetry import SQLiteStore
+
+    store = SQLiteStore(folder.telemetry)
+    try:
+        for event in stored_events(store):
+            yield event.to_dict()
+    finally:
+        store.close()
