@@ -1,12 +1,13 @@
-"""Every Python block in the guides runs, and prints what the guide says it prints."""
+"""Every Python block in README and guides runs, and prints what the page says it prints."""
 
 from pathlib import Path
 
 import pytest
 
-GUIDES = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
-def test_the_guide_does_what_it_says(guide, run_markdown):
-    run_markdown(guide)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_does_what_it_says(page, run_markdown):
+    run_markdown(page)

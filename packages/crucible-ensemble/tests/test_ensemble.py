@@ -164,6 +164,75 @@ async def test_hedging_goes_through_the_port_and_keeps_the_name():
         hedged(says("1"), hedger="percentile_75")
 
 
+class Everybody:
+    """Starts every call, lets the last one win and cancels the others."""
+
+    async def race(self, calls, /, *, key=None):
+        import anyio
+
+        result = []
+        async with anyio.create_task_group() as group:
+            for call in calls[:-1]:
+                group.start_soon(call)
+            await anyio.wait_all_tasks_blocked()
+            result.append(await calls[-1]())
+            group.cancel_scope.cancel()
+        return result[0], len(calls) - 1
+
+
+async def test_a_hedged_answer_pays_for_the_copy_that_was_cancelled():
+    import anyio
+
+    asked = []
+
+    async def answer(prompt):
+        asked.append(1)
+        if len(asked) == 1:
+            await anyio.sleep_forever()
+        return Completion(text="1", model="a", cost_usd=0.25, billed_usd=0.25, latency_s=0.5)
+
+    completion = await hedged(FunctionModel(answer, name="a"), hedger=Everybody()).generate("?")
+    assert completion.cost_usd == completion.billed_usd == 0.5
+    assert completion.extra == {"hedged": 1, "assumed_usd": 0.25}
+    assert completion.latency_s >= 0.5
+
+
+async def test_a_cancelled_call_to_another_model_has_no_known_price():
+    import anyio
+
+    async def never(prompt):
+        await anyio.sleep_forever()
+
+    model = hedged(FunctionModel(never, name="a"), hedger=Everybody(), backups=[says("1", "b")])
+    assert (await model.generate("?")).cost_usd is None
+
+
+async def test_a_member_whose_copies_all_fail_is_one_failed_member():
+    class Fails:
+        async def race(self, calls, /, *, key=None):
+            errors = []
+            for call in calls:
+                try:
+                    await call()
+                except ModelError as error:
+                    errors.append(error)
+            raise ExceptionGroup("all attempts failed", errors)
+
+    ensemble = Ensemble([hedged(fails("a"), hedger=Fails()), says("1", "b")])
+    prediction = await ensemble.predict("?")
+    assert prediction.answer == "1"
+    assert prediction.metadata.failures == {"a": "RateLimitError: too many"}
+
+
+async def test_a_bug_in_a_member_is_that_member_s_failure():
+    async def broken(prompt):
+        raise KeyError("oops")
+
+    prediction = await Ensemble([FunctionModel(broken, name="a"), says("1", "b")]).predict("?")
+    assert prediction.answer == "1"
+    assert prediction.metadata.failures == {"a": "KeyError: 'oops'"}
+
+
 async def test_weights_decide_a_weighted_majority():
     ensemble = create(
         adapters=[

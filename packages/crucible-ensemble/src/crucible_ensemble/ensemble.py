@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from crucible_ensemble.completion import Completion
-from crucible_ensemble.errors import AllMembersFailedError, ModelError, TimedOutError
+from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
 from crucible_ensemble.model import CompletionLike, Model, Normaliser, Prompt, Vote
 from crucible_ensemble.normalise import NORMALISERS
 from crucible_ensemble.prediction import Ballot, Prediction, PredictionMetadata, Response
@@ -236,7 +236,7 @@ class Ensemble:
             return Response(member=member, sample=sample, status="timeout", error="timed out")
         except TimedOutError as error:
             return Response(member=member, sample=sample, status="timeout", error=str(error))
-        except (ModelError, AllMembersFailedError) as error:
+        except Exception as error:  # noqa: BLE001 - a member's failure, of whatever class
             said = f"{type(error).__name__}: {error}"
             return Response(member=member, sample=sample, status="error", error=said)
         completion = _as_completion(answer, member)

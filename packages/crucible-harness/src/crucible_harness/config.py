@@ -255,10 +255,12 @@ def _problems(error: Any, text: str) -> Iterator[str]:
 
 
 def _line(text: str, place: tuple[Any, ...]) -> int | None:
-    """Return the first line that sets the last key of a place, if it stands in one line only."""
+    """Return the line that sets the last key of a place, if only one does."""
     names = [part for part in place if isinstance(part, str)]
     if not names:
         return None
     pattern = re.compile(rf'(?:^|[{{,\[.])\s*"?{re.escape(names[-1])}"?\s*(?:=|\])')
     lines = [n for n, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
+    if len(names) == 1 and lines:  # keys of the file itself stand before every table
+        return lines[0]
     return lines[0] if len(lines) == 1 else None

@@ -1,6 +1,7 @@
 """Run an experiment: every cell that is not finished yet, whatever ended the run before."""
 
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -167,14 +168,28 @@ def _blocking(call: Callable[[], Any]) -> RunResult:
         result: RunResult = await call()
         return result
 
-    try:
-        anyio.get_cancelled_exc_class()  # knows whether an event loop runs in this thread
-    except RuntimeError:
+    if not _loop_is_running():
         return anyio.run(main)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(anyio.run, main).result()
+
+
+def _loop_is_running() -> bool:
+    """Say whether an event loop runs in this thread already, as in a notebook."""
+    asyncio = sys.modules.get("asyncio")  # an application that runs it has imported it
+    try:
+        if asyncio is not None:
+            asyncio.get_running_loop()
+            return True
+    except RuntimeError:
+        pass
+    try:
+        anyio.get_cancelled_exc_class()
+    except RuntimeError:
+        return False
+    return True
 
 
 @dataclass(slots=True)

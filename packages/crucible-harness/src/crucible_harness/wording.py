@@ -178,26 +178,23 @@ def _needed(result: "HypothesisResult") -> Text:
     if result.outcome == "supported" or result.verdict.finding in ("inferior", "equivalent"):
         return ()
     h = result.hypothesis
-    text: Text = ()
+    if result.n_needed is None:
+        return ()
+    text: Text = (f"With {result.contrast.n:,} items no difference had 80 % power to be found; ",)
     if result.detectable is not None:
-        text += (
-            f"With {result.contrast.n:,} items a difference of ",
+        text = (
+            f"With {result.contrast.n:,} items a true difference of ",
             fixed(f"{h.id}.detectable", result.detectable, unit=result.unit),
-            " would have been found with 80 % power; ",
+            " is found with 80 % power; ",
         )
-        if result.n_needed is None:
-            return text
-        text += ("for ",)
-    elif result.n_needed is not None:
-        text += ("For ",)
-    if result.n_needed is not None:
-        text += (
-            fixed(f"{h.id}.sesoi", h.sesoi, digits=_digits(h.sesoi), unit=result.unit),
-            " it takes ",
-            count(f"{h.id}.n_needed", result.n_needed),
-            " items. ",
-        )
-    return text
+    return (
+        *text,
+        "to find one of ",
+        fixed(f"{h.id}.sesoi", h.sesoi, digits=_digits(h.sesoi), unit=result.unit),
+        " takes about ",
+        count(f"{h.id}.n_needed", result.n_needed),
+        " items. ",
+    )
 
 
 def _digits(number: float) -> int:

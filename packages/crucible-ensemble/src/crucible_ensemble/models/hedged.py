@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crucible_ensemble.completion import Completion
+from crucible_ensemble.errors import ModelError
 from crucible_ensemble.model import CompletionLike, Hedger, Model, Prompt
 
 
@@ -74,12 +75,24 @@ class HedgedModel:
         seed: int | None = None,
         stop: Sequence[str] = (),
     ) -> CompletionLike:
-        """Race the calls; which copy answered does not change the text of a seeded model."""
+        """Race the calls; which copy answered does not change the text of a seeded model.
+
+        Raises
+        ------
+        ModelError
+            If every copy failed: the first one's reason.
+        """
         began = time.monotonic()
         calls = [
             _Call(model, prompt, temperature, max_tokens, seed, stop) for model in self._models
         ]
-        answer, winner = await self._hedger.race(calls, key=self.name)
+        try:
+            answer, winner = await self._hedger.race(calls, key=self.name)
+        except ExceptionGroup as group:  # every copy failed; the primary's reason says most
+            for error in group.exceptions:
+                if isinstance(error, ModelError):
+                    raise error from group
+            raise
         return _account(answer, calls, winner, began)
 
 

@@ -42,7 +42,7 @@ def quickstart(
     directory: Directory = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Run a real experiment on a real model: no key, no GPU, no hub; about three minutes."""
+    """Run a real experiment on a local model, in two minutes."""
     with messages():
         from crucible_harness.quickstart import quickstart_experiment
 
@@ -87,7 +87,7 @@ def resume(
     retry_failed: Annotated[bool, typer.Option(help="Try cells again that had failed.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Take up a run that was interrupted; finished calls are not repeated."""
+    """Go on with a run; finished calls are not repeated."""
     with messages():
         from dataclasses import replace
 
@@ -114,7 +114,7 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the reports of a run again, from its journal alone."""
+    """Write the reports of a run again, from its journal."""
     with messages():
         from crucible_harness.report import report as write
 
@@ -128,7 +128,7 @@ def report(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check the installation, the disk, the clock, the extras and the local model."""
+    """Check installation, disk, extras and the local model."""
     with messages():
         from crucible_harness.doctor import examine
 

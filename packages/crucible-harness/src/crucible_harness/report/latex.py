@@ -21,6 +21,7 @@ _COMMANDS = {
     "#": r"\#",
     "_": r"\_",
     "{": r"\{",
+    "[": "{[}",  # at the start of a table's row it would be an option of the line break
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -82,7 +83,7 @@ def render(report: Report, *, fragment: bool = False) -> str:
         body += [rf"\section*{{{escape(section.title)}}}", ""]
         for block in section.blocks:
             body += [*_block(block), ""]
-    if any("[U+" in line for line in body):
+    if any("{[}U+" in line for line in body):
         body += [rf"\footnotetext{{{escape(_FOOTNOTE)}}}", ""]
     if fragment:
         return "\n".join(body)
@@ -91,6 +92,8 @@ def render(report: Report, *, fragment: bool = False) -> str:
         r"\usepackage{booktabs}",
         r"\usepackage{graphicx}",
         r"\usepackage[hidelinks]{hyperref}",
+        r"\setlength{\textwidth}{6.5in}\setlength{\oddsidemargin}{0in}",
+        r"\setlength{\textheight}{9in}\setlength{\topmargin}{-0.5in}",
         rf"\title{{{escape(report.title)}\\ \large {escape(report.subtitle)}}}",
         r"\author{}",
         r"\date{}",
@@ -169,4 +172,4 @@ def _letter(character: str) -> str:
         return _COMMANDS[character]
     if " " <= character <= "~" or character in _LETTERS:
         return character
-    return f"[U+{ord(character):04X}]"
+    return f"{{[}}U+{ord(character):04X}]"

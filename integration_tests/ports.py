@@ -1,0 +1,1 @@
+"""One line per port: the type checker proves that the neighbour fits. Never executed."""

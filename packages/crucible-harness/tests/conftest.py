@@ -1,0 +1,76 @@
+"""Experiments that need no weights."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from crucible_ensemble import Ensemble
+from crucible_harness import Condition, Experiment, Hypothesis, RunOptions
+
+sys.path.insert(0, str(Path(__file__).parent))
+from worlds import Replay, simulated, sums
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def vote() -> Callable[..., Experiment]:
+    """Return a maker of: one sample against a vote of five of the same model."""
+
+    def make(n: int = 12, **model: object) -> Experiment:
+        asked = simulated(**model)
+        return Experiment(
+            "vote",
+            dataset=sums(n),
+            conditions=[
+                Condition(name="single", model=asked, temperature=0.7),
+                Condition(
+                    name="vote-5",
+                    model=Ensemble([asked], samples=5, normalise="numeric", name="vote-5"),
+                    temperature=0.7,
+                ),
+            ],
+            metrics=("accuracy", "cost_usd"),
+            seed=7,
+            hypotheses=[
+                Hypothesis(
+                    id="h1", metric="accuracy", treatment="vote-5", control="single", sesoi=0.05
+                )
+            ],
+        )
+
+    return make
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> RunOptions:
+    """Return options that leave telemetry out, for tests that are not about it."""
+    return RunOptions(directory=tmp_path / "runs", telemetry=False, progress="none")
+
+
+@pytest.fixture
+def replayed() -> Callable[..., Experiment]:
+    """Return a maker of experiments whose outcomes are given: one string of 0, 1, ! a condition."""
+
+    def make(outcomes: Mapping[str, str], **design: object) -> Experiment:
+        n = len(next(iter(outcomes.values())))
+        data = sums(n)
+        return Experiment(
+            "replayed",
+            dataset=data,
+            conditions=[
+                Condition(
+                    name=name,
+                    model=Replay(name, {i.input: o for i, o in zip(data, row, strict=True)}),
+                )
+                for name, row in outcomes.items()
+            ],
+            **{"metrics": ("accuracy",), "seed": 1, **design},
+        )
+
+    return make

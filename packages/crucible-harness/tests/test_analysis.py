@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import pytest
+
+from crucible_harness import Criterion, ErrorPolicy, Hypothesis, analyse, run_sync
+from crucible_harness.verdicts import combine, judge
+
+
+def published(timeouts: int = 0) -> dict[str, str]:
+    """OpenAI's graded GSM8K solutions: 306 both right, 209 control only, 152 treatment only."""
+    lost = "!" * timeouts + "1" * (306 - timeouts)
+    return {
+        "control": "1" * 306 + "1" * 209 + "0" * 152 + "0" * 652,
+        "treatment": lost + "0" * 209 + "1" * 152 + "0" * 652,
+    }
+
+
+def hypothesis(sesoi: float, **more: object) -> Hypothesis:
+    return Hypothesis(
+        **{"id": "h1", "metric": "accuracy", "treatment": "treatment", "control": "control",
+           "sesoi": sesoi, **more}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sesoi", "outcome", "finding"),
+    [(0.01, "not supported", "inferior"), (0.02, "inconclusive", "undecided")],
+)
+def test_published_counts_give_the_published_numbers(replayed, options, sesoi, outcome, finding):
+    # harness specification, acceptance 1 (closed forms of McNemar's mid-p and Tango's interval)
+    result = run_sync(replayed(published(), hypotheses=[hypothesis(sesoi)]), options=options)
+    (h,) = result.analysis.hypotheses
+    assert h.contrast.estimate == pytest.approx(-0.043214556, abs=1e-9)
+    assert h.contrast.p_value == pytest.approx(0.002687391, abs=1e-9)
+    assert h.contrast.interval == pytest.approx((-0.071458, -0.015052), abs=1e-6)
+    assert (h.outcome, h.verdict.finding) == (outcome, finding)
+    assert h.verdict.excludes_zero
+
+
+def test_failures_count_and_complete_cases_stand_beside(replayed, options):
+    # harness specification, acceptance 2
+    options = replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
+    experiment = replayed(published(timeouts=20), hypotheses=[hypothesis(0.01)])
+    analysis = run_sync(experiment, options=options).analysis
+    (h,) = analysis.hypotheses
+    assert h.contrast.estimate == pytest.approx(-0.058377559, abs=1e-9)
+    assert h.contrast.interval == pytest.approx((-0.087310, -0.029524), abs=1e-6)
+    assert h.contrast.p_value == pytest.approx(7.7394e-5, rel=1e-4)
+    assert h.complete_case.estimate == pytest.approx(-0.043879908, abs=1e-9)
+    assert h.complete_case.interval == pytest.approx((-0.072553, -0.015283), abs=1e-6)
+    failed = {row.condition: row.failures for row in analysis.missing.rows}
+    assert failed == {"control": 0, "treatment": 20}
+
+
+@pytest.mark.parametrize(("failures", "warns"), [((0, 12), True), ((3, 5), False)])
+def test_failures_that_depend_on_the_condition_warn(replayed, options, failures, warns):
+    # Fisher's exact p: .000412 for 0 against 12 of 200, .7238 for 3 against 5
+    options = replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
+    rows = {name: "!" * k + "1" * (200 - k) for name, k in zip("ab", failures, strict=True)}
+    analysis = run_sync(replayed(rows), options=options).analysis
+    assert any("Fisher" in text for text in analysis.warnings) == warns
+
+
+def test_repeats_of_an_item_add_nothing_to_the_evidence(replayed, options):
+    rows = {"control": "1100110010", "treatment": "1111110110"}
+    once, thrice = (
+        run_sync(replayed(rows, repeats=r, hypotheses=[hypothesis(0.05)]), options=options)
+        .analysis.hypotheses[0]
+        .contrast
+        for r in (1, 3)
+    )
+    assert thrice.n == once.n == 10
+    assert thrice.estimate == pytest.approx(once.estimate)
+    assert thrice.p_value == pytest.approx(once.p_value)
+    assert thrice.interval == pytest.approx(once.interval)
+
+
+def test_the_verdict_comes_from_the_interval_in_the_direction_of_the_claim():
+    def verdict(low, high, **more):
+        options = {"equivalence": (low, high), "sesoi": 0.05, "direction": "greater", **more}
+        return judge((low, high), **options).outcome
+
+    assert verdict(0.06, 0.2) == "supported"
+    assert verdict(0.01, 0.2) == "inconclusive"
+    assert verdict(-0.04, 0.04) == "not supported"
+    assert verdict(-0.2, -0.06) == "not supported"
+    assert verdict(-0.2, -0.06, direction="less") == "supported"
+    assert verdict(-0.2, -0.06, direction="two-sided") == "supported"
+    assert judge(None, equivalence=None, sesoi=0.05, direction="less").outcome == "not computed"
+
+
+def test_all_criteria_must_hold():
+    assert combine(("supported", "not supported", "inconclusive")) == "not supported"
+    assert combine(("supported", "inconclusive")) == "inconclusive"
+    assert combine(("supported", "supported")) == "supported"
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "bound", "outcome"),
+    [
+        (194, 200, 0.95, "inconclusive"),
+        (194, 200, 0.99, "not supported"),
+        (299, 299, 0.99, "supported"),
+    ],
+)
+def test_a_criterion_is_proved_by_a_one_sided_bound(replayed, options, right, n, bound, outcome):
+    # scipy.stats.beta: one-sided 95 % bounds of 194/200 are .941650 and .986856, of 299/299 .990031
+    rows = {"control": "0" * n, "treatment": "1" * right + "0" * (n - right)}
+    claim = hypothesis(
+        0.05, criteria=(Criterion(metric="accuracy", condition="treatment", at_least=bound),)
+    )
+    (h,) = run_sync(replayed(rows, hypotheses=[claim]), options=options).analysis.hypotheses
+    assert h.verdict.outcome == "supported"
+    assert h.criteria[0].outcome == outcome
+    assert h.outcome == outcome
+
+
+def test_p_values_of_a_family_are_corrected_and_both_are_kept(replayed, options):
+    rows = {"a": "1" * 10 + "0" * 30, "b": "1" * 18 + "0" * 22, "c": "1" * 30 + "0" * 10}
+    claims = [
+        Hypothesis(id=f"h{t}", metric="accuracy", treatment=t, control="a", sesoi=0.05)
+        for t in "bc"
+    ]
+    b, c = run_sync(replayed(rows, hypotheses=claims), options=options).analysis.hypotheses
+    assert c.p_adjusted == pytest.approx(2 * c.contrast.p_value)  # Holm: the smaller of two
+    assert b.p_adjusted == pytest.approx(max(b.contrast.p_value, 2 * c.contrast.p_value))
+    assert b.contrast.wide[0] < b.contrast.interval[0]  # simultaneous intervals are wider
+
+
+def test_fewer_than_two_complete_items_give_no_verdict(replayed, options):
+    result = run_sync(
+        replayed({"control": "1", "treatment": "0"}, hypotheses=[hypothesis(0.05)]), options=options
+    )
+    (h,) = result.analysis.hypotheses
+    assert h.outcome == "not computed"
+    assert h.contrast.p_value is None
+    assert analyse(result.path).to_dict()["hypotheses"][0]["contrast"]["reason"]

@@ -1,0 +1,289 @@
+"""One report, five formats: equal numbers, harmless text, and programs that accept the files."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+from markdown_it import MarkdownIt
+from worlds import Replay, sums
+
+from crucible_harness import Condition, ErrorPolicy, Experiment, Hypothesis, report, run_sync
+from crucible_harness.report import FORMATS
+
+HOSTILE = [
+    '</script><script>document.title="x"</script>',
+    '<img src=x onerror=document.title="x">',
+    r"\input{x} 50% a_b #1 é 漢 😀 $x^2$ ~ & {",
+    "[link](http://example.org) | `code` **bold** <b>tag</b>",
+    "=cmd|'/c calc'!A1",
+]
+
+
+def require(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{program} is not installed")
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+@pytest.fixture
+def finished(replayed, options):
+    """Return the folder of a run with a verdict, failures and a correction."""
+    rows = {"a": "11011!0100" * 3, "b": "1111110111" * 3, "c": "0101110010" * 3}
+    claims = [
+        Hypothesis(id=f"h{t}", metric="accuracy", treatment=t, control="a", sesoi=0.05)
+        for t in "bc"
+    ]
+    experiment = replayed(
+        rows, hypotheses=claims, metrics=("accuracy", "latency_s:p95", "cost_usd")
+    )
+    return run_sync(
+        experiment, options=replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
+    ).path
+
+
+@pytest.fixture
+def hostile(options):
+    """Return the folder of a run in which names, questions and answers try to break out."""
+    answers = {item.input: "1" for item in sums(5)}
+
+    class Hostile(Replay):
+        async def generate(self, prompt, /, **options):
+            from crucible_ensemble import Completion
+
+            n = int(re.findall(r"\d+", prompt[-1]["content"])[0])
+            return Completion(text=HOSTILE[n % 5], model=self.name, cost_usd=0.0, latency_s=0.1)
+
+    data = sums(5)
+    items = [replace(i, metadata={"kind": HOSTILE[n]}) for n, i in enumerate(data)]
+    experiment = Experiment(
+        HOSTILE[0],
+        description=HOSTILE[2],
+        dataset=data.derive(items, "hostile"),
+        conditions=[
+            Condition(name=HOSTILE[1], model=Hostile("a", answers)),
+            Condition(name=HOSTILE[3], model=Replay("b", answers)),
+        ],
+        seed=1,
+    )
+    return run_sync(experiment, options=options).path
+
+
+def values(node: object) -> list[str]:
+    """Return the printed text of every value in a report's JSON, in order."""
+    if isinstance(node, dict):
+        if set(node) == {"id", "number", "unit", "text"}:
+            return [node["text"]]
+        return [text for key, value in node.items() if key != "spec" for text in values(value)]
+    if isinstance(node, list):
+        return [text for value in node for text in values(value)]
+    return []
+
+
+def test_every_number_is_printed_alike_in_every_format(finished):
+    from crucible_harness.report import latex, markdown
+
+    files = report(finished, formats=FORMATS)
+    assert set(files) == set(FORMATS)
+    text = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+    printed = values(json.loads(text["json"]))
+    assert len(printed) > 100
+    cells = [
+        c["source"] for c in json.loads(text["jupyter"])["cells"] if c["cell_type"] == "markdown"
+    ]
+    notebook = "".join("".join(lines) for lines in cells)
+    in_page = re.findall(r'<span class="value"[^>]*>([^<]*)</span>', text["html"])
+    assert sorted(in_page) == sorted(p.replace("<", "&lt;").replace(">", "&gt;") for p in printed)
+    for value in set(printed):
+        assert markdown.escape(value) in text["markdown"], value
+        assert markdown.escape(value) in notebook, value
+        assert latex.escape(value) in text["latex"], value
+
+
+def test_the_report_says_what_was_found_and_nothing_more(finished):
+    text = report(finished)["markdown"].read_text(encoding="utf-8")
+    assert "Failures depend" not in text
+    assert re.search(r"\*\*hb: (supported|inconclusive|not supported)\.\*\*", text)
+    assert "Not preregistered" in text
+    assert "TimedOutError 3" in text  # the missing table
+    assert "odds ratio" in text
+    assert "p corrected" in text
+    assert "80 % power" in text
+
+
+def test_markdown_of_hostile_text_has_no_markup_of_its_own(hostile):
+    text = report(hostile)["markdown"].read_text(encoding="utf-8")
+    tokens = MarkdownIt("commonmark").enable(["table"]).parse(text)
+    flat = [t for token in tokens for t in (token, *(token.children or ()))]
+    assert not [t for t in flat if t.type in ("html_block", "html_inline", "link_open")]
+    images = [t.attrs["src"] for t in flat if t.type == "image"]
+    assert all(re.fullmatch(r"figures/[a-z-]+\.svg", source) for source in images)
+
+
+@pytest.mark.parametrize("which", ["finished", "hostile"])
+def test_latex_compiles(which, request, tmp_path):
+    pdflatex = require("pdflatex")
+    out = tmp_path / "tex"
+    report(request.getfixturevalue(which), formats=("latex",), path=out)
+    done = subprocess.run(
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "report.tex"],
+        cwd=out, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    assert (out / "report.pdf").stat().st_size > 20_000
+
+
+def test_the_notebook_runs_and_its_assertions_hold(finished):
+    import nbclient
+    import nbformat
+
+    path = report(finished, formats=("jupyter",))["jupyter"]
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    client = nbclient.NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(finished)}}
+    )
+    client.execute()
+    said = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", ()))
+    assert "analysis.json follows from the journal" in said
+    assert said.count("McNemar") >= 3
+
+
+def test_the_notebook_notices_a_number_that_was_edited(finished):
+    import nbclient
+    import nbformat
+    from nbclient.exceptions import CellExecutionError
+
+    path = report(finished, formats=("jupyter",))["jupyter"]
+    analysis = json.loads((finished / "analysis.json").read_text())
+    analysis["hypotheses"][0]["contrast"]["estimate"] += 0.001
+    (finished / "analysis.json").write_text(json.dumps(analysis))
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(finished)}}
+    )
+    with pytest.raises(CellExecutionError, match="not what the journal gives"):
+        client.execute()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    chromium = require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """Return a page that collects what must not happen: requests, errors, policy violations."""
+    page = browser.new_page()
+    page.trouble = []
+    page.on("request", lambda request: page.trouble.append(request.url))
+    page.on("console", lambda message: page.trouble.append(message.text))
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    yield page
+    page.close()
+
+
+def open_report(page, path):
+    page.goto(path.as_uri())
+    page.wait_for_selector("#item-count:not(:empty)")
+    assert page.trouble[1:] == [], "only the file itself is loaded, and nothing complains"
+
+
+def test_the_page_needs_no_network_and_draws_its_charts(page, finished):
+    path = report(finished, formats=("html",))["html"]
+    open_report(page, path)
+    charts = page.locator(".chart svg")
+    charts.first.wait_for()
+    assert charts.count() == page.locator("figure").count() >= 3
+    assert page.locator("#item-count").inner_text() == "30 of 30 items"
+
+
+def test_the_charts_need_the_interpreter_that_the_policy_allows(page, finished):
+    path = report(finished, formats=("html",))["html"]
+    page_text = path.read_text(encoding="utf-8")
+    broken = page_text.replace("ast: true", "ast: false")
+    assert broken != page_text
+    path.with_name("broken.html").write_text(broken, encoding="utf-8")
+    page.goto(path.with_name("broken.html").as_uri())
+    page.wait_for_timeout(500)
+    assert page.locator(".chart svg").count() == 0
+
+
+def test_filters_find_what_they_name(page, finished):
+    open_report(page, report(finished, formats=("html",))["html"])
+    count = page.locator("#item-count")
+    page.select_option("#filter-outcome", "failed")
+    assert count.inner_text() == "3 of 30 items"  # a timed out once in each block of ten
+    page.select_option("#filter-condition", "b")
+    assert count.inner_text() == "0 of 30 items"
+    page.select_option("#filter-outcome", "wrong")
+    assert count.inner_text() == "3 of 30 items"
+    page.select_option("#filter-outcome", "")
+    page.select_option("#filter-condition", "")
+    page.check("#filter-disagree")
+    # columns 1 to 10 of a, b, c; they agree in 2, 4, 5 (111) and 7 (000)
+    assert count.inner_text() == "18 of 30 items"
+    page.uncheck("#filter-disagree")
+    page.fill("#filter-text", "What is 7 +")
+    assert count.inner_text() == "1 of 30 items"
+    page.locator("#item-list button").click()
+    assert "Prompt as sent" in page.locator(".detail").inner_text()
+
+
+def test_hostile_text_stays_text(page, hostile):
+    path = report(hostile, formats=("html",))["html"]
+    open_report(page, path)
+    for row in page.locator("#item-list button.row").all():
+        row.click()
+    assert page.locator(".detail").count() == 5
+    assert page.title() == HOSTILE[0]
+    assert page.locator("img").count() == 0
+    assert page.trouble[1:] == []
+    body = page.locator("body").inner_text()
+    for text in HOSTILE:
+        assert text in body
+
+
+def test_the_keyboard_reaches_search_theme_and_items(page, finished):
+    open_report(page, report(finished, formats=("html",))["html"])
+    theme = page.locator("html").get_attribute("data-theme")
+    page.keyboard.press("t")
+    assert page.locator("html").get_attribute("data-theme") != theme
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "filter-text"
+    page.locator("#item-list button").first.focus()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    assert page.locator("#item-list li:nth-child(2) .detail").count() == 1
+
+
+def test_a_formula_in_an_answer_is_text_in_the_table(options):
+    from crucible_ensemble import FunctionModel
+
+    model = FunctionModel(lambda prompt: "=1+1", name="formula")
+    model.fingerprint = lambda: {"model": "formula"}
+    data = sums(2)
+    text = data.derive(list(data), "text")
+    text.task = "text"
+    experiment = Experiment(
+        "formula", dataset=text, conditions=[Condition(name="a", model=model)], seed=1
+    )
+    result = run_sync(experiment, options=options)
+    assert "'=1+1" in (result.path / "results.csv").read_text()
+
+
+def test_an_unknown_format_names_the_known_ones(finished):
+    with pytest.raises(ValueError, match="markdown, latex, html, jupyter, json"):
+        report(finished, formats=("pdf",))

@@ -1,0 +1,284 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+from worlds import Replay, simulated, sums
+
+from crucible_harness import (
+    Condition,
+    ErrorPolicy,
+    Experiment,
+    analyse,
+    resume,
+    resume_sync,
+    run,
+    run_sync,
+)
+from crucible_harness.errors import (
+    DesignMismatchError,
+    JournalLockedError,
+    MetricUnavailableError,
+    NotARunError,
+    ProviderRefusedError,
+    UnreachableModelError,
+)
+from crucible_harness.folder import folder_of
+from crucible_harness.journal import Journal
+
+FILES = ("results.csv", "results.parquet", "analysis.json", "dead_letters.jsonl", "schedule.csv")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.anyio
+async def test_equal_calls_are_paid_once_and_shared_between_conditions(vote, options):
+    result = await run(vote(n=10), options=options)
+    assert result.status == "complete"
+    assert (result.planned, result.finished, result.failed) == (20, 20, 0)
+    assert result.calls_sent == 50  # a vote of five; the single sample is the first of them
+
+
+@pytest.mark.anyio
+async def test_a_finished_run_is_taken_up_without_a_call(vote, options):
+    first = await run(vote(), options=options)
+    again = await run(vote(), options=options)
+    assert again.path == first.path
+    assert again.calls_sent == 0
+    assert again.finished == again.planned
+
+
+def test_results_do_not_depend_on_concurrency_or_the_event_loop(vote, options, tmp_path):
+    def outcome(name: str, concurrency: int, backend: str) -> dict[str, bytes]:
+        at = replace(options, directory=tmp_path / name, concurrency=concurrency)
+
+        async def main() -> Path:
+            return (await run(vote(failure_rate=0.05), options=at)).path
+
+        return bytes_of(anyio.run(main, backend=backend))
+
+    one = outcome("one", 1, "asyncio")
+    assert outcome("many", 32, "asyncio") == one
+    assert outcome("trio", 8, "trio") == one
+
+
+def test_failed_cells_are_missing_outcomes_and_tried_again_on_resume(replayed, options):
+    experiment = replayed({"a": "1101!", "b": "11011"})
+    options = replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
+    result = run_sync(experiment, options=options)
+    assert (result.failed, result.finished) == (1, 10)
+    lines = (result.path / "dead_letters.jsonl").read_text().splitlines()
+    letters = [json.loads(line) for line in lines]
+    assert [(x["condition"], x["item"], x["error_class"]) for x in letters] == [
+        ("a", "sum/4", "TimedOutError")
+    ]
+    again = resume_sync(result.path, experiment=experiment, options=options)
+    assert again.calls_sent == 1
+    left = replace(options, retry_failed=False)
+    assert resume_sync(result.path, experiment=experiment, options=left).calls_sent == 0
+
+
+def test_too_many_failures_end_the_run_and_the_rest_is_not_asked(replayed, options):
+    experiment = replayed({"a": "!" * 40, "b": "1" * 40})
+    result = run_sync(experiment, options=replace(options, concurrency=1))
+    assert result.status == "failure_rate"
+    assert result.finished == 20  # the policy's minimum
+    assert result.analysis is not None
+    assert "failure_rate" in result.analysis.deviations[0]
+    assert result.analysis.items_analysed == 10  # items that both conditions finished
+
+
+class Refusing(Replay):
+    async def generate(self, prompt, /, **options):
+        from crucible_ensemble.errors import AuthenticationError
+
+        raise AuthenticationError("no API key: set OPENAI_API_KEY", model=self.name)
+
+
+def test_a_provider_that_refuses_ends_the_run_at_once(options):
+    experiment = Experiment(
+        "refused",
+        dataset=sums(5),
+        conditions=[Condition(name="a", model=Refusing("a", {}))],
+        seed=1,
+    )
+    with pytest.raises(ProviderRefusedError, match="OPENAI_API_KEY"):
+        run_sync(experiment, options=options)
+
+
+def test_an_unreachable_server_ends_the_run_at_once_and_is_named(options):
+    from crucible_ensemble import OpenAIModel
+    from crucible_ensemble.retry import Retries
+
+    model = OpenAIModel("x", base_url="http://127.0.0.1:9/v1", retries=Retries(attempts=1))
+    experiment = Experiment(
+        "nowhere", dataset=sums(5), conditions=[Condition(name="a", model=model)], seed=1
+    )
+    with pytest.raises(UnreachableModelError, match=r"127\.0\.0\.1:9"):
+        run_sync(experiment, options=options)
+
+
+def test_an_exception_of_any_class_is_a_failed_cell(options):
+    class Broken(Replay):
+        async def generate(self, prompt, /, **options):
+            raise KeyError("a bug in someone's model")
+
+    experiment = Experiment(
+        "broken", dataset=sums(4), conditions=[Condition(name="a", model=Broken("a", {}))], seed=1
+    )
+    result = run_sync(experiment, options=options)
+    assert result.failed == 4
+    with (result.path / "results.csv").open() as file:
+        assert {row["error_class"] for row in csv.DictReader(file)} == {"KeyError"}
+
+
+def test_a_metric_that_no_cell_has_is_refused_after_five_cells(options):
+    asked: list[int] = []
+
+    class Counting(Replay):
+        async def generate(self, prompt, /, **options):
+            from crucible_ensemble import Completion
+
+            asked.append(1)
+            return Completion(text="1", model=self.name)  # no cost, no latency
+
+    experiment = Experiment(
+        "free", dataset=sums(50), conditions=[Condition(name="a", model=Counting("a", {}))],
+        metrics=("accuracy", "cost_usd"), seed=1,
+    )  # fmt: skip
+    with pytest.raises(MetricUnavailableError, match="cost_usd"):
+        run_sync(experiment, options=replace(options, concurrency=1))
+    assert len(asked) == 5
+
+
+def test_resume_needs_the_experiment_that_was_begun(vote, options):
+    result = run_sync(vote(n=3), options=options)
+    with pytest.raises(NotARunError, match="built in Python"):
+        resume_sync(result.path)
+    with pytest.raises(DesignMismatchError) as caught:
+        resume_sync(result.path, experiment=vote(n=4), options=options)
+    assert "dataset" in caught.value.fields
+
+
+@pytest.mark.anyio
+async def test_a_run_that_another_process_holds_is_refused(vote, options):
+    experiment = vote(n=3)
+    await run(experiment, options=options)
+    journal = Journal(folder_of(experiment, options.directory).journal, design=experiment.design)
+    journal.lock()
+    try:
+        with pytest.raises(JournalLockedError):
+            await resume(journal.path.parent, experiment=experiment, options=options)
+    finally:
+        journal.close()
+
+
+def test_analysis_reads_the_folder_and_nothing_else(vote, options):
+    result = run_sync(vote(), options=options)
+    assert json.loads((result.path / "analysis.json").read_text()) == json.loads(
+        json.dumps(analyse(result.path).to_dict())
+    )
+
+
+def test_no_key_is_written_anywhere(options, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-4711")
+    experiment = Experiment(
+        "keys", dataset=sums(3), conditions=[Condition(name="a", model=simulated())], seed=1
+    )
+    result = run_sync(experiment, options=replace(options, telemetry=True))
+    assert json.loads((result.path / "manifest.json").read_text())["keys_set"] == ["OPENAI_API_KEY"]
+    for file in result.path.rglob("*"):
+        assert file.is_dir() or b"sk-secret" not in file.read_bytes(), file
+
+
+PROGRAM = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from worlds import simulated, sums
+from crucible_ensemble import Ensemble
+from crucible_harness import Condition, Experiment, RunOptions, run_sync
+
+class Counted:
+    # Writes a line for each call it is asked, and dies where it is told to.
+    def __init__(self, model, log):
+        self._model, self._log, self.name = model, log, model.name
+    def fingerprint(self):
+        return self._model.fingerprint()
+    async def generate(self, prompt, /, **options):
+        with open(self._log, "a") as log:
+            print(prompt[-1]["content"], options["seed"], file=log)
+        answer = await self._model.generate(prompt, **options)
+        if sum(1 for _ in open(self._log)) == int(os.environ.get("DIE_AT", 0)):
+            os.kill(os.getpid(), 9)
+        return answer
+
+asked = Counted(simulated(latency_s=0.01), sys.argv[3])
+experiment = Experiment(
+    "killed", dataset=sums(20), seed=3, metrics=("accuracy", "latency_s:p95", "cost_usd"),
+    conditions=[
+        Condition(name="single", model=asked, temperature=0.7),
+        Condition(name="vote-5", temperature=0.7,
+                  model=Ensemble([asked], samples=5, normalise="numeric", name="vote-5")),
+    ],
+)
+options = RunOptions(directory=sys.argv[2], concurrency=6, progress="none")
+result = run_sync(experiment, options=options)
+print(result.path)
+print(result.calls_sent, len(result.possibly_billed), result.status)
+"""
+
+
+def start(program: Path, directory: Path, log: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(program), str(Path(__file__).parent), str(directory), str(log)],
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_killed_anywhere_and_resumed_the_bytes_are_the_same_and_no_call_is_repeated(tmp_path):
+    from crucible_harness import report
+
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    whole, error = start(program, tmp_path / "whole", tmp_path / "whole.log").communicate()
+    assert "100 0 complete" in whole, error
+    for die_at in (1, 37, 99):
+        log, directory = tmp_path / f"{die_at}.log", tmp_path / f"killed-{die_at}"
+        killed = start(program, directory, log, DIE_AT=str(die_at))
+        killed.communicate()
+        assert killed.returncode == -signal.SIGKILL
+        seen = len(log.read_text().splitlines())
+        resumed, error = start(program, directory, log).communicate()
+        assert "complete" in resumed, error
+        sent, billed = map(int, resumed.splitlines()[1].split()[:2])
+        # Only calls in flight at the kill, at most six, are sent again; each of them is named.
+        again = seen + sent - 100
+        assert 1 <= again == billed <= 6
+        folder = Path(resumed.splitlines()[0])
+        reference = Path(whole.splitlines()[0])
+        assert bytes_of(folder) == bytes_of(reference)
+        formats = ("markdown", "json", "jupyter", "latex", "html")
+        for name in formats:
+            one = report(folder, formats=(name,))[name].read_bytes()
+            other = report(reference, formats=(name,))[name].read_bytes()
+            assert one == other, name
+
+
+def test_an_interrupt_lets_calls_in_flight_finish_and_the_run_can_be_resumed(tmp_path):
+    program, log = tmp_path / "program.py", tmp_path / "log"
+    program.write_text(PROGRAM.replace("os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 2)"))
+    out, error = start(program, tmp_path / "runs", log, DIE_AT="20").communicate()
+    sent, billed, status = out.splitlines()[1].split()
+    assert (billed, status) == ("0", "interrupted"), error
+    assert int(sent) < 100
+    out, error = start(program, tmp_path / "runs", log).communicate()
+    assert "complete" in out, error
+    assert len(log.read_text().splitlines()) == 100
