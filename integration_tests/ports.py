@@ -1,1 +1,39 @@
 """One line per port: the type checker proves that the neighbour fits. Never executed."""
+
+from pathlib import Path
+
+from crucible_ensemble import Ensemble, LlamaCppModel, Model, OpenAIModel, SimulatedModel, hedged
+from crucible_ensemble.model import CompletionLike, Hedger
+from crucible_hedging import Hedger as CallHedger
+from crucible_hedging import PercentileDelay
+from crucible_hedging.delays.policy import DelayPolicy
+from crucible_lora import Sampler
+from crucible_telemetry import MemoryStore, SQLiteStore, Store
+
+# crucible-ensemble: everything that answers is a Model, and a Hedger races calls.
+hedger: Hedger = CallHedger("p95", budget=0.05)
+server: Model = OpenAIModel("gpt-4o-mini")
+local: Model = LlamaCppModel()
+simulated: Model = SimulatedModel(
+    "x", accuracy=1.0, answer_of=lambda question: "1", wrong_of=lambda question: ["2"]
+)
+raced: Model = hedged(server, hedger=hedger)
+vote: Model = Ensemble([server, local, raced])
+
+
+def adapter(sampler: Sampler) -> Model:
+    """Let an adapter's sampler stand wherever a model can."""
+    return sampler
+
+
+async def answer(sampler: Sampler) -> CompletionLike:
+    """Let what an adapter answers count as a completion."""
+    return await sampler.generate("Is it?")
+
+
+# crucible-hedging: a policy decides when the backup starts.
+policy: DelayPolicy = PercentileDelay(95)
+
+# crucible-telemetry: stores keep rows.
+memory: Store = MemoryStore()
+file: Store = SQLiteStore(Path("telemetry.sqlite"))

@@ -10,8 +10,6 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = ("results.csv", "results.parquet", "analysis.json", "report.md", "report.json", "report.ipynb",
          "report.tex", "report.html")  # fmt: skip

@@ -1,6 +1,7 @@
 """What only shows when packages meet: spans, votes, hedges and adapters in one record."""
 
 import pytest
+
 from crucible_causaltrace import chain_from_events
 from crucible_ensemble import Ensemble, FunctionModel, SimulatedModel, hedged
 from crucible_hedging import Hedger
@@ -45,6 +46,7 @@ async def test_a_vote_is_captured_and_becomes_a_decision():
 @pytest.mark.anyio
 async def test_a_late_member_is_hedged_and_the_backup_counts_in_the_bill():
     import anyio
+
     from crucible_ensemble import Completion
 
     asked = []

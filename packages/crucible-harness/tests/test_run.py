@@ -216,7 +216,8 @@ class Counted:
         with open(self._log, "a") as log:
             print(prompt[-1]["content"], options["seed"], file=log)
         answer = await self._model.generate(prompt, **options)
-        if sum(1 for _ in open(self._log)) == int(os.environ.get("DIE_AT", 0)):
+        if sum(1 for _ in open(self._log)) >= int(os.environ.get("DIE_AT", 1_000_000)):
+            del os.environ["DIE_AT"]
             os.kill(os.getpid(), 9)
         return answer
 
@@ -250,7 +251,7 @@ def test_killed_anywhere_and_resumed_the_bytes_are_the_same_and_no_call_is_repea
     program.write_text(PROGRAM)
     whole, error = start(program, tmp_path / "whole", tmp_path / "whole.log").communicate()
     assert "100 0 complete" in whole, error
-    for die_at in (1, 37, 99):
+    for die_at in (1, 70):
         log, directory = tmp_path / f"{die_at}.log", tmp_path / f"killed-{die_at}"
         killed = start(program, directory, log, DIE_AT=str(die_at))
         killed.communicate()
@@ -272,7 +273,7 @@ def test_killed_anywhere_and_resumed_the_bytes_are_the_same_and_no_call_is_repea
             assert one == other, name
 
 
-def test_an_interrupt_lets_calls_in_flight_finish_and_the_run_can_be_resumed(tmp_path):
+def test_an_interrupt_lets_cells_in_work_finish_and_the_run_can_be_resumed(tmp_path):
     program, log = tmp_path / "program.py", tmp_path / "log"
     program.write_text(PROGRAM.replace("os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 2)"))
     out, error = start(program, tmp_path / "runs", log, DIE_AT="20").communicate()

@@ -253,7 +253,7 @@ def _result(
 def _with_sentence(result: HypothesisResult) -> HypothesisResult:
     from dataclasses import replace
 
-    return replace(result, sentence=wording.plain(wording.verdict(result)))
+    return replace(result, sentence=wording.plain(wording.verdict(result)).strip())
 
 
 def _unplanned(run: RecordedRun) -> tuple[Hypothesis, ...]:

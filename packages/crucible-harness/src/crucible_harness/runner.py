@@ -99,7 +99,7 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
     The folder `<name>-<first 8 digits of the digest>` is made in `options.directory`; where it
     exists already, finished cells are kept and only the others are run. Answers are written down as
     they arrive, so the process may be killed at any time and the run taken up again. In the main
-    thread, the first interrupt (Ctrl-C) lets calls in flight finish, a second cancels them.
+    thread, the first interrupt (Ctrl-C) lets cells in work finish, a second cancels them.
     """
     options = options or RunOptions()
     folder = folder_of(experiment, options.directory)

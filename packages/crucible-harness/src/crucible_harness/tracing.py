@@ -72,13 +72,13 @@ def run_chain(folder: Folder) -> "Chain":
 
 def _events(folder: Folder) -> Iterator[Mapping[str, Any]]:
     """Yield what every process that worked on the run has recorded, in order of time."""
-    from crucible_telemetry.query import stored_events
-
     from crucible_telemetry import SQLiteStore
+    from crucible_telemetry.query import events, experiments
 
     store = SQLiteStore(folder.telemetry)
     try:
-        for event in stored_events(store):
-            yield event.to_dict()
+        for experiment in experiments(store):
+            for event in events(store, experiment.id):
+                yield event.to_dict()
     finally:
         store.close()
