@@ -180,7 +180,7 @@ def test_a_full_disk_ends_with_a_message_and_nothing_that_was_answered_is_lost(t
     program = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({60_000}, {resource.RLIM_INFINITY}))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({120000}, {resource.RLIM_INFINITY}))\n"
         "import crucible_harness.journal as journal\n"
         "journal._RESERVE_BYTES = 10_000\n"
         "from crucible_harness.cli import main; main()\n"
@@ -203,7 +203,9 @@ def test_a_full_disk_ends_with_a_message_and_nothing_that_was_answered_is_lost(t
     assert "journal.sqlite" in done.stderr
     assert "Traceback" not in done.stderr
     (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
-    resumed = json.loads(crucible("resume", folder, "--json").stdout)
+    again = crucible("resume", folder, "--json")
+    assert again.returncode == 0, again.stderr
+    resumed = json.loads(again.stdout)
     assert resumed["status"] == "complete"
     assert resumed["calls_sent"] < 18
     assert resumed["possibly_billed"] == []

@@ -111,7 +111,7 @@ def read_experiment(
             description=table.description,
             origin=origin,
         )
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         raise ConfigError(name, (str(error),)) from error
     options = RunOptions(
         concurrency=table.options.concurrency,

@@ -9,6 +9,7 @@ from opentelemetry import trace
 from crucible_harness.experiment import Experiment
 from crucible_harness.files import replace_file
 from crucible_harness.folder import Folder
+from crucible_harness.journal import Journal
 
 if TYPE_CHECKING:
     from crucible_causaltrace import Chain
@@ -71,14 +72,40 @@ def run_chain(folder: Folder) -> "Chain":
 
 
 def _events(folder: Folder) -> Iterator[Mapping[str, Any]]:
-    """Yield what every process that worked on the run has recorded, in order of time."""
+    """Yield what every process that worked on the run has recorded, in order of time.
+
+    Spans hold no answers; what a vote decided is taken from the journal.
+    """
     from crucible_telemetry import SQLiteStore
     from crucible_telemetry.query import events, experiments
 
     store = SQLiteStore(folder.telemetry)
+    journal = Journal(folder.journal)
     try:
+        cells = journal.cells()
         for experiment in experiments(store):
-            for event in events(store, experiment.id):
-                yield event.to_dict()
+            spans = [event.to_dict() for event in events(store, experiment.id)]
+            by_id = {span["span_id"]: span for span in spans}
+            for span in spans:
+                if span["name"] == "crucible.ensemble.vote":
+                    span["attributes"] = {**span["attributes"], **_decided(span, by_id, cells)}
+                yield span
     finally:
+        journal.close()
         store.close()
+
+
+def _decided(
+    vote: Mapping[str, Any],
+    spans: Mapping[str, Mapping[str, Any]],
+    cells: Mapping[tuple[str, str, int], tuple[str, Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """Return winner and counts of the vote that answered a cell; nothing for votes inside votes."""
+    predict = spans.get(vote["parent_span_id"], {})
+    cell = spans.get(predict.get("parent_span_id", ""), {})
+    if cell.get("name") != "crucible.harness.cell":
+        return {}
+    key = cell["attributes"].get("crucible.condition"), cell["item_id"], cell["repeat"] or 0
+    _, record = cells.get(key, ("", {}))
+    found = {"answer": record.get("winner"), "votes": record.get("votes")}
+    return {f"crucible.ensemble.{name}": v for name, v in found.items() if v is not None}

@@ -1,5 +1,6 @@
 """Real weights on this machine: SmolLM2-135M in a llama.cpp server of our own, on loopback."""
 
+import contextlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from crucible_ensemble.errors import ModelNotAvailableError
 from crucible_ensemble.model import Prompt
 
 if TYPE_CHECKING:
+    import anyio
+
     from crucible_ensemble.models.openai import OpenAIModel
 
 _HOW = (
@@ -37,8 +40,8 @@ class LlamaCppModel:
 
     Notes
     -----
-    The server starts at the first call. The prompt cache is off, so equal requests with equal seeds
-    give equal texts, whatever ran before or beside them.
+    The server starts, and loads the weights, before the first call is timed. The prompt cache is
+    off, so equal requests with equal seeds give equal texts, whatever ran before or beside them.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class LlamaCppModel:
         self._port, self._timeout_s = port, timeout_s
         self._sha256: str | None = None
         self._server: Any = None
+        self._loading: anyio.Lock | None = None
+        self._is_warm = False
         self._client: OpenAIModel | None = None
 
     def __repr__(self) -> str:
@@ -86,7 +91,8 @@ class LlamaCppModel:
         """Stop the server."""
         if self._client is not None:
             await self._client.aclose()
-        self._client = self._server = None
+        self._client = self._server = self._loading = None
+        self._is_warm = False
 
     @property
     def base_url(self) -> str:
@@ -105,9 +111,28 @@ class LlamaCppModel:
         stop: Sequence[str] = (),
     ) -> Completion:
         """Ask the model; see `OpenAIModel.generate`."""
-        return await self._start().generate(
+        client = self._start()
+        await self._warm_up()
+        return await client.generate(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
         )
+
+    async def _warm_up(self) -> None:
+        """Let the server load the weights before a call is timed."""
+        import anyio
+        import httpx
+
+        if self._loading is None:
+            self._loading = anyio.Lock()
+        async with self._loading:
+            if self._is_warm:
+                return
+            body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+            async with httpx.AsyncClient(timeout=self._timeout_s) as http:
+                # Whatever goes wrong here goes wrong again, and is reported, in the first call.
+                with contextlib.suppress(httpx.HTTPError):
+                    await http.post(f"{self.base_url}/chat/completions", json=body)
+            self._is_warm = True
 
     def _start(self) -> "OpenAIModel":
         if self._client is not None:
