@@ -98,7 +98,7 @@ async def test_an_adapter_is_a_model_that_votes(tmp_path):
     )
     await train(experiment, demo_findings(16, seed=0), epochs=1, batch_size=8, progress=False)
     sampler = experiment.sampler("latest")
-    ensemble = Ensemble([sampler, says("[1]", "b"), says("[1]", "c")])
+    ensemble = Ensemble([sampler, says("SUPPORTS", "b"), says("SUPPORTS", "c")])
     prediction = await ensemble.predict("[1] Study confirmed that sleep reduces stress.\n", max_tokens=8)
     assert prediction.metadata.answered == 3
-    assert prediction.answer == "[1" or prediction.answer == "[1]"
+    assert prediction.answer == "supports"  # the two that learned nothing outvote the one

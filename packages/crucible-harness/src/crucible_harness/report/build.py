@@ -239,7 +239,7 @@ def _metric_charts(run: RecordedRun, analysis: Analysis, metric: str) -> list[Bl
     blocks: list[Block] = [
         Chart(
             id="estimates",
-            title=f"Best {metric} in this run: {best[0]} "
+            title=f"Best {metric} in this run: {names} "
             f"({best[2].value:.3f}, n = {best[2].n:,} items)",
             alt=f"{metric} with 95 % intervals by condition: {spoken}.",
             spec=charts.estimates(

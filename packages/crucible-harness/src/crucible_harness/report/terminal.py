@@ -47,7 +47,7 @@ def screen(run: "RecordedRun", analysis: "Analysis") -> "RenderableType":
         head = Text(
             f"{result.hypothesis.id}: {result.outcome}", _STYLES.get(result.outcome, "bold yellow")
         )
-        parts += [head, Text(wording.plain(wording.verdict(result)))]
+        parts += [head, Text(result.sentence)]
     if analysis.exploratory:
         parts.append(Text("\nExploratory, nothing confirmed:", "bold"))
         parts += [Text(_line(result)) for result in analysis.exploratory]
