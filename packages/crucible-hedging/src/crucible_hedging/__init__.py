@@ -1,1 +1,34 @@
 """Shorter tail latency for any async call: race a late call against a backup, within a budget."""
+
+from crucible_hedging.attempt import report_cost
+from crucible_hedging.budget import HedgeBudget
+from crucible_hedging.delays.adaptive import AdaptiveDelay
+from crucible_hedging.delays.backoff import BackoffDelay
+from crucible_hedging.delays.fixed import FixedDelay, NoHedge
+from crucible_hedging.delays.parse import parse_delay
+from crucible_hedging.delays.percentile import PercentileDelay
+from crucible_hedging.delays.policy import DelayPolicy
+from crucible_hedging.delays.workload import Workload, WorkloadDelays
+from crucible_hedging.hedge import hedge
+from crucible_hedging.hedger import Hedger
+from crucible_hedging.outcome import Attempt, HedgeOutcome
+from crucible_hedging.sync import hedge_sync
+
+__all__ = [
+    "AdaptiveDelay",
+    "Attempt",
+    "BackoffDelay",
+    "DelayPolicy",
+    "FixedDelay",
+    "HedgeBudget",
+    "HedgeOutcome",
+    "Hedger",
+    "NoHedge",
+    "PercentileDelay",
+    "Workload",
+    "WorkloadDelays",
+    "hedge",
+    "hedge_sync",
+    "parse_delay",
+    "report_cost",
+]
