@@ -46,7 +46,15 @@ def test_a_package_is_complete(name):
     package = ROOT / "packages" / f"crucible-{name}"
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     assert project["version"] == "0.1.0"
-    for key in ("description", "readme", "requires-python", "license", "authors", "classifiers", "keywords"):
+    for key in (
+        "description",
+        "readme",
+        "requires-python",
+        "license",
+        "authors",
+        "classifiers",
+        "keywords",
+    ):
         assert project.get(key), key
     for file in ("README.md", "CHANGELOG.md", "LICENSE", f"src/crucible_{name}/py.typed"):
         assert (package / file).is_file(), file
@@ -75,7 +83,12 @@ def test_nobody_imports_asyncio_where_a_library_should_not():
 
 
 def test_links_in_the_documentation_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("packages/*/README.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith(("http://", "https://")):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -28,7 +28,14 @@ def test_quickstart_is_a_real_experiment(tmp_path):
     result = json.loads(done.stdout)
     assert (result["status"], result["calls_sent"], result["failed"]) == ("complete", 24, 0)
     folder = Path(result["path"])
-    for name in (*FILES, "manifest.json", "journal.sqlite", "telemetry.sqlite", "trace.html", "trace.json"):
+    for name in (
+        *FILES,
+        "manifest.json",
+        "journal.sqlite",
+        "telemetry.sqlite",
+        "trace.html",
+        "trace.json",
+    ):
         assert (folder / name).stat().st_size > 0, name
     analysis = json.loads((folder / "analysis.json").read_text())
     assert {c: s["calls"] for c, s in analysis["conditions"].items()} == {
@@ -90,7 +97,12 @@ def test_gsm8k_killed_and_resumed_equals_an_uninterrupted_replay_of_the_same_cas
     file = tmp_path / "gsm8k.toml"
     file.write_text(taped)
     words = ["--items", "4", "--data", str(benchmark_data / "gsm8k" / "test.jsonl")]
-    command = [shutil.which("crucible", path=str(Path(sys.executable).parent)), "run", str(file), *words]
+    command = [
+        shutil.which("crucible", path=str(Path(sys.executable).parent)),
+        "run",
+        str(file),
+        *words,
+    ]
     running = subprocess.Popen(
         [*command, "--directory", str(tmp_path / "killed")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -67,6 +67,22 @@ async def test_a_late_member_is_hedged_and_the_backup_counts_in_the_bill():
 
 
 @pytest.mark.anyio
+async def test_a_refusal_ends_the_race_of_equal_calls():
+    from crucible_ensemble.errors import AuthenticationError
+
+    asked = []
+
+    async def refuse(prompt):
+        asked.append(1)
+        raise AuthenticationError("no key", model="m")
+
+    model = hedged(FunctionModel(refuse, name="m"), hedger=Hedger(10.0, budget=None))
+    with pytest.raises(AuthenticationError):
+        await model.generate("?")
+    assert len(asked) == 1  # no backup for what cannot succeed
+
+
+@pytest.mark.anyio
 async def test_experiments_side_by_side_do_not_mix():
     import anyio
 
@@ -99,6 +115,8 @@ async def test_an_adapter_is_a_model_that_votes(tmp_path):
     await train(experiment, demo_findings(16, seed=0), epochs=1, batch_size=8, progress=False)
     sampler = experiment.sampler("latest")
     ensemble = Ensemble([sampler, says("SUPPORTS", "b"), says("SUPPORTS", "c")])
-    prediction = await ensemble.predict("[1] Study confirmed that sleep reduces stress.\n", max_tokens=8)
+    prediction = await ensemble.predict(
+        "[1] Study confirmed that sleep reduces stress.\n", max_tokens=8
+    )
     assert prediction.metadata.answered == 3
     assert prediction.answer == "supports"  # the two that learned nothing outvote the one

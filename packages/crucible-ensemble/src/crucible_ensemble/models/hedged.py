@@ -18,7 +18,8 @@ class HedgedModel:
     hedger : Hedger
         An object with `race(calls, key=)`; `crucible_hedging.Hedger` fits.
     backups : sequence of Model
-        By default one copy of the model itself.
+        By default one copy of the model itself. A hedger may allow fewer; one of
+        `crucible_hedging` then raises ValueError at the call.
 
     Notes
     -----
@@ -114,6 +115,12 @@ class _Call:
         self._model, self._prompt = model, prompt
         self._temperature, self._max_tokens = temperature, max_tokens
         self._seed, self._stop = seed, stop
+
+    def __eq__(self, other: object) -> bool:
+        """Say that two calls to one model are the same call, sent twice."""
+        return isinstance(other, _Call) and other.name == self.name
+
+    __hash__ = None  # type: ignore[assignment] # equal by name, and never a key
 
     async def __call__(self) -> CompletionLike:
         self.began = time.monotonic()

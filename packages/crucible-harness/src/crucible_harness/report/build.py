@@ -233,6 +233,7 @@ def _metric_charts(run: RecordedRun, analysis: Analysis, metric: str) -> list[Bl
     if not known:
         return []
     best = max(known, key=lambda entry: (entry[2].value or 0) * (1 if _up(run, metric) else -1))
+    names = " and ".join(name for name, _, e in known if e.value == best[2].value)
     rows = [{"label": name, "value": e.value, "low": e.low, "high": e.high} for name, _, e in known]
     spoken = "; ".join(f"{name} {e.value:.3f}" for name, _, e in known)
     unit = _unit(run, metric)
