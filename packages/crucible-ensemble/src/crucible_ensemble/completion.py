@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from crucible_ensemble.model import CompletionLike
 
 Finish = Literal["stop", "length", "filtered", "tool", "unknown"]
 
@@ -39,6 +42,24 @@ class Completion:
         data = asdict(self)
         data["logprobs"] = None if self.logprobs is None else list(self.logprobs)
         return data
+
+    @classmethod
+    def of(cls, answer: "CompletionLike", *, model: str) -> "Completion":
+        """Return what any model answered as a Completion; one that is one already, as it is."""
+        if isinstance(answer, cls):
+            return answer
+        return cls(
+            text=answer.text,
+            model=model,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            cost_usd=answer.cost_usd,
+            billed_usd=answer.cost_usd,
+            confidence=answer.confidence,
+            confidence_source=answer.confidence_source,
+            logprobs=answer.logprobs,
+            latency_s=answer.latency_s,
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Completion":

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from crucible_ensemble.completion import Completion
 from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
-from crucible_ensemble.model import CompletionLike, Model, Normaliser, Prompt, Vote
+from crucible_ensemble.model import Model, Normaliser, Prompt, Vote
 from crucible_ensemble.normalise import NORMALISERS
 from crucible_ensemble.prediction import Ballot, Prediction, PredictionMetadata, Response
 from crucible_ensemble.seeds import derive, sample_seed
@@ -239,7 +239,7 @@ class Ensemble:
         except Exception as error:  # noqa: BLE001 - a member's failure, of whatever class
             said = f"{type(error).__name__}: {error}"
             return Response(member=member, sample=sample, status="error", error=said)
-        completion = _as_completion(answer, member)
+        completion = Completion.of(answer, model=member)
         key = self._normalise(completion.text)
         return Response(
             member=member,
@@ -337,23 +337,6 @@ def _named(
     if choice not in known:
         raise ValueError(f"`{label}` must be one of {', '.join(known)}, got {choice!r}")
     return choice, known[choice]
-
-
-def _as_completion(answer: CompletionLike, member: str) -> Completion:
-    if isinstance(answer, Completion):
-        return answer
-    return Completion(
-        text=answer.text,
-        model=member,
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
-        cost_usd=answer.cost_usd,
-        billed_usd=answer.cost_usd,
-        confidence=answer.confidence,
-        confidence_source=answer.confidence_source,
-        logprobs=answer.logprobs,
-        latency_s=answer.latency_s,
-    )
 
 
 def _total(numbers: Sequence[Any]) -> Any:

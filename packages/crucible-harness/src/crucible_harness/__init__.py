@@ -6,8 +6,9 @@ from crucible_harness.errors import HarnessError
 from crucible_harness.experiment import Condition, Criterion, Experiment, Hypothesis, Prompt
 from crucible_harness.metrics import Metric
 from crucible_harness.options import ErrorPolicy, Limits, RunOptions
+from crucible_harness.outcome import RunResult
 from crucible_harness.report import report
-from crucible_harness.runner import RunResult, resume, resume_sync, run, run_sync
+from crucible_harness.runner import resume, resume_sync, run, run_sync
 
 __all__ = [
     "Analysis",

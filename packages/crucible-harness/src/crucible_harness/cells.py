@@ -11,7 +11,7 @@ import anyio
 from opentelemetry import trace
 
 from crucible_datasets import Item, extract, is_right
-from crucible_ensemble import Completion, CompletionLike, Model
+from crucible_ensemble import Completion, Model
 from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
 from crucible_ensemble.model import Prompt as ModelPrompt
 from crucible_ensemble.prompts import to_messages
@@ -133,7 +133,7 @@ class JournaledModel:
                 ended(status, error_class=type(error).__name__, error_message=str(error))
                 raise
             # No await between the answer and its row: a crash cannot come between them.
-            completion = _complete(answer, self.name)
+            completion = Completion.of(answer, model=self.name)
             ended("ok", response=completion.to_dict())
             return completion
 
@@ -181,16 +181,14 @@ async def run_cell(
     status, answer = "ok", None
     with _cell_span(cell) as span:
         try:
-            answer = _complete(
-                await model.generate(
-                    messages,
-                    temperature=condition.temperature,
-                    max_tokens=condition.max_tokens,
-                    seed=derive(experiment.seed, item.id, cell.repeat),
-                    stop=condition.stop,
-                ),
-                condition.name,
+            said = await model.generate(
+                messages,
+                temperature=condition.temperature,
+                max_tokens=condition.max_tokens,
+                seed=derive(experiment.seed, item.id, cell.repeat),
+                stop=condition.stop,
             )
+            answer = Completion.of(said, model=condition.name)
         except HarnessError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model raises is a failed cell
@@ -262,20 +260,3 @@ def _stop_if_hopeless(error: Exception, desk: Desk) -> None:
         raise ProviderRefusedError(said) from error
     if names == {"ConnectionFailedError"} and not desk.journal.answered():
         raise UnreachableModelError(said) from error
-
-
-def _complete(answer: CompletionLike, name: str) -> Completion:
-    if isinstance(answer, Completion):
-        return answer
-    return Completion(
-        text=answer.text,
-        model=name,
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
-        cost_usd=answer.cost_usd,
-        billed_usd=answer.cost_usd,
-        confidence=answer.confidence,
-        confidence_source=answer.confidence_source,
-        logprobs=answer.logprobs,
-        latency_s=answer.latency_s,
-    )

@@ -156,3 +156,12 @@ def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any])
         served_by=tuple(record.get("served_by", ())),
         **found,
     )
+
+
+def dataset_name(run: RecordedRun) -> str:
+    """Return name and split of the data set."""
+    dataset = run.design.get("dataset")
+    if isinstance(dataset, Mapping):
+        name, split = dataset.get("name", "?"), dataset.get("split")
+        return f"{name} ({split})" if split else str(name)
+    return str(dataset)

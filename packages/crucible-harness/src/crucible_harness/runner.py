@@ -1,14 +1,12 @@
 """Run an experiment: every cell that is not finished yet, whatever ended the run before."""
 
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
@@ -19,62 +17,13 @@ from crucible_harness.folder import Folder, folder_of, now
 from crucible_harness.journal import Journal
 from crucible_harness.observations import value_of
 from crucible_harness.options import Limits, RunOptions
+from crucible_harness.outcome import RunResult, Status
 from crucible_harness.progress import Tally, display
 from crucible_harness.recorded import load_run, read_cell
 from crucible_harness.schedule import Cell
+from crucible_harness.sync import blocking
 
-if TYPE_CHECKING:
-    from crucible_harness.analysis import Analysis
-
-Status = Literal["complete", "failure_rate", "interrupted"]
 _METRICS_KNOWN_AFTER = 5  # cells
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """How a run ended.
-
-    Attributes
-    ----------
-    path : run folder
-    status : {"complete", "failure_rate", "interrupted"}
-    planned, finished, failed, not_run : int
-        Cells; failed ones are among the finished.
-    calls_sent : int
-        Calls that this process sent; the others were answered from the journal.
-    possibly_billed : tuple of str
-        Keys of calls whose end a crash hid. They were sent again.
-    known_cost_usd : float
-        Sum of the known costs; `cost_usd` is None if any is unknown.
-    analysis : Analysis or None
-        None if the run was stopped before any item was finished under every condition.
-    """
-
-    path: Path
-    status: Status
-    planned: int
-    finished: int
-    failed: int
-    not_run: int
-    calls_sent: int
-    possibly_billed: tuple[str, ...]
-    cost_usd: float | None
-    known_cost_usd: float
-    wall_s: float
-    analysis: "Analysis | None"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-safe mapping, without the analysis."""
-        return {
-            "schema": "crucible-harness/run-result/1",
-            **{
-                name: getattr(self, name)
-                for name in self.__dataclass_fields__
-                if name != "analysis"
-            },
-            "path": str(self.path),
-            "possibly_billed": list(self.possibly_billed),
-        }
 
 
 async def run(experiment: Experiment, *, options: RunOptions | None = None) -> RunResult:
@@ -153,43 +102,14 @@ async def resume(
 
 def run_sync(experiment: Experiment, *, options: RunOptions | None = None) -> RunResult:
     """Do what `run` does, for scripts and notebooks, also where an event loop runs already."""
-    return _blocking(lambda: run(experiment, options=options))
+    return blocking(lambda: run(experiment, options=options))
 
 
 def resume_sync(
     path: Path | str, *, experiment: Experiment | None = None, options: RunOptions | None = None
 ) -> RunResult:
     """Do what `resume` does, for scripts and notebooks."""
-    return _blocking(lambda: resume(path, experiment=experiment, options=options))
-
-
-def _blocking(call: Callable[[], Any]) -> RunResult:
-    async def main() -> RunResult:
-        result: RunResult = await call()
-        return result
-
-    if not _loop_is_running():
-        return anyio.run(main)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(anyio.run, main).result()
-
-
-def _loop_is_running() -> bool:
-    """Say whether an event loop runs in this thread already, as in a notebook."""
-    asyncio = sys.modules.get("asyncio")  # an application that runs it has imported it
-    try:
-        if asyncio is not None:
-            asyncio.get_running_loop()
-            return True
-    except RuntimeError:
-        pass
-    try:
-        anyio.get_cancelled_exc_class()
-    except RuntimeError:
-        return False
-    return True
+    return blocking(lambda: resume(path, experiment=experiment, options=options))
 
 
 @dataclass(slots=True)

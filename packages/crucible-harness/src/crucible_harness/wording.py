@@ -7,7 +7,7 @@ from crucible_harness.report.values import Value, count, fixed, measured, p_valu
 
 if TYPE_CHECKING:
     from crucible_bench.results import Comparison, Effect
-    from crucible_harness.analysis import HypothesisResult
+    from crucible_harness.hypotheses import HypothesisResult
 
 plain = to_plain
 

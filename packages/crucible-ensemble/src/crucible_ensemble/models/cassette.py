@@ -101,7 +101,7 @@ class CassetteModel:
         answer = await self._model.generate(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
         )
-        completion = answer if isinstance(answer, Completion) else _copy(answer, self.name)
+        completion = Completion.of(answer, model=self.name)
         self._record(key, request, completion)
         return completion
 
@@ -150,10 +150,3 @@ def _shorten(request: dict[str, Any]) -> str:
 
 def _nearest(request: dict[str, Any], tape: dict[str, Any]) -> str:
     return f"it holds {len(tape)} answers; prompt and options must be exactly the recorded ones"
-
-
-def _copy(answer: object, name: str) -> Completion:
-    fields = ("text", "input_tokens", "output_tokens", "cost_usd", "confidence",
-              "confidence_source", "logprobs", "latency_s")  # fmt: skip
-    values = {field: getattr(answer, field) for field in fields}
-    return Completion(model=name, billed_usd=values["cost_usd"], **values)

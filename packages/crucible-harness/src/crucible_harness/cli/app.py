@@ -12,7 +12,7 @@ from crucible_harness.options import RunOptions
 from crucible_harness.report import FORMATS, Format
 
 if TYPE_CHECKING:
-    from crucible_harness.runner import RunResult
+    from crucible_harness.outcome import RunResult
 
 app = typer.Typer(
     help="Experiments on language models: reproducible, paired by item, and honest about what "

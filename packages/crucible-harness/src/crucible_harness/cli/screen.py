@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from crucible_harness.report import Format
 
 if TYPE_CHECKING:
-    from crucible_harness.runner import RunResult
+    from crucible_harness.outcome import RunResult
 
 
 def show(result: "RunResult", files: Mapping[Format, Path]) -> None:

@@ -58,7 +58,7 @@ def screen(run: "RecordedRun", analysis: "Analysis") -> "RenderableType":
 
 
 def _line(result: object) -> str:
-    from crucible_harness.analysis import HypothesisResult
+    from crucible_harness.hypotheses import HypothesisResult
 
     assert isinstance(result, HypothesisResult)
     bounds = wording.plain(wording.interval("", result.contrast.interval, unit=result.unit))
