@@ -1,0 +1,390 @@
+"""A running experiment: what is recorded under it, and what has been."""
+
+import threading
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from crucible_telemetry import query
+from crucible_telemetry.capture import Capture
+from crucible_telemetry.channel import Channel
+from crucible_telemetry.clock import Clock
+from crucible_telemetry.context import activated, leave
+from crucible_telemetry.errors import ExperimentStateError, OpenSpansWarning, SpillWarning
+from crucible_telemetry.event import Event
+from crucible_telemetry.outcome import Outcome
+from crucible_telemetry.process import PROCESS
+from crucible_telemetry.recording import recorded
+from crucible_telemetry.records import CaptureStats, ExperimentRecord, State, WriterRecord
+from crucible_telemetry.stores.opening import reachable
+from crucible_telemetry.stores.port import Store
+from crucible_telemetry.suppression import own_span, suppressed
+from crucible_telemetry.tasks import task_name
+from crucible_telemetry.timed import Timed
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+    from crucible_telemetry.processor import ExperimentSpanProcessor
+
+TaskInfo = Literal["spans", "all", "none"]
+_NAMED_OPEN_SPANS = 5
+
+
+class Experiment:
+    """What `start_experiment` returns; also a context manager, sync and async, that stops it.
+
+    Attributes
+    ----------
+    id, name, condition, tags, parent_id
+        As started; `parent_id` is the experiment around this one, if any.
+    outer : Experiment or None
+        The experiment around this one.
+    store : Store
+        Where its events are.
+    clock : Clock
+        Tells its time.
+    capture : Capture
+        Takes events; the span processor and timed blocks hand theirs to it.
+    """
+
+    def __init__(
+        self,
+        record: ExperimentRecord,
+        *,
+        store: Store,
+        owns_store: bool,
+        outer: "Experiment | None",
+        capture: Capture,
+        this_writer: WriterRecord,
+        processor: "ExperimentSpanProcessor | None",
+        clock: Clock,
+        task_info: TaskInfo,
+    ) -> None:
+        from opentelemetry.trace import get_current_span
+
+        self._current_span = get_current_span
+        self.id = record.id
+        self.name = record.name
+        self.condition = record.condition
+        self.tags = record.tags
+        self.parent_id = record.parent_id
+        self.outer = outer
+        self.store = store
+        self.clock = clock
+        self.capture = capture
+        self.names_span_tasks = task_info != "none"
+        self._names_all_tasks = task_info == "all"
+        self._record = record
+        self._owns_store = owns_store
+        self._this_writer = this_writer
+        self._processor = processor
+        self._since_ns = clock.monotonic_ns()
+        self._active_ns = 0
+        self._changing = threading.RLock()
+        self._is_copy = False
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.id} {self.name!r} {self.condition!r} {self.state}>"
+
+    @property
+    def state(self) -> State:
+        """Running, paused or stopped."""
+        return self.capture.state
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has stopped."""
+        return self.capture.state == "stopped"
+
+    def record(
+        self,
+        name: str,
+        /,
+        *,
+        outcome: Outcome = "unknown",
+        duration_s: float | None = None,
+        start_ns: int | None = None,
+        error_type: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: float | None = None,
+        item_id: str | None = None,
+        repeat: int | None = None,
+        **attributes: object,
+    ) -> None:
+        """Record one event. Inside a span it becomes the span's child.
+
+        Parameters
+        ----------
+        name : str
+            1 to 200 characters.
+        duration_s : float, finite, >= 0
+        start_ns : int, optional
+            Unix nanoseconds; None is now - `duration_s`.
+        input_tokens, output_tokens : int, >= 0
+        cost_usd : float, finite, >= 0
+        **attributes
+            Anything else; dotted names as `**{"a.b": 1}`. Values other than text and numbers are
+            copied at once, so that changing a list afterwards does not change the event.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range.
+        ExperimentStateError
+            If the experiment has stopped.
+        StoreStalledError
+            If the queue stays full and the spill file cannot be written.
+        """
+        item = recorded(
+            name,
+            self.clock,
+            outcome,
+            duration_s,
+            start_ns,
+            error_type,
+            model,
+            provider,
+            input_tokens,
+            output_tokens,
+            cost_usd,
+            item_id,
+            repeat,
+            self._current_span().get_span_context(),
+            task_name() if self._names_all_tasks else None,
+            attributes,
+        )
+        if not self.capture.record(item):
+            raise ExperimentStateError("record", "stopped")
+
+    def timed(self, name: str, /, **attributes: object) -> Timed:
+        """Time a block or a function, sync or async, and record it with its outcome.
+
+        A context manager and a decorator; an exception is recorded and goes on.
+        """
+        return Timed(self, name, attributes)
+
+    def span_context(self) -> "SpanContext":
+        """Return the identity of the span that is current here."""
+        return self._current_span().get_span_context()
+
+    def pause(self) -> None:
+        """Discard and count events until `resume`.
+
+        Raises
+        ------
+        ExperimentStateError
+            If it is not running.
+        """
+        with self._changing:
+            if self.state != "running":
+                raise ExperimentStateError("pause", self.state)
+            self._active_ns += self.clock.monotonic_ns() - self._since_ns
+            self._become("paused")
+
+    def resume(self) -> None:
+        """Take events again.
+
+        Raises
+        ------
+        ExperimentStateError
+            If it is not paused.
+        """
+        with self._changing:
+            if self.state != "paused":
+                raise ExperimentStateError("resume", self.state)
+            self._since_ns = self.clock.monotonic_ns()
+            self._become("running")
+
+    def stop(self) -> ExperimentRecord:
+        """Make everything durable and return the summary; again, the same summary.
+
+        Inside an event loop it blocks the loop until the queue is drained: `aclose` and
+        `stop_experiment_async` do not.
+
+        Raises
+        ------
+        StoreStalledError
+            If neither the store nor the spill file can be written.
+        """
+        leave(self, self.outer)
+        with self._changing:
+            if self._record.stopped_ns is None:
+                self._finish()
+            return self._record
+
+    async def aclose(self) -> None:
+        """Do what `stop` does, without blocking the event loop; also while being cancelled."""
+        from anyio import CancelScope, to_thread
+
+        leave(self, self.outer)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self.stop)
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make a running experiment current here, in another thread or task; it goes on after.
+
+        Raises
+        ------
+        ExperimentStateError
+            If it has stopped.
+        """
+        if self.is_stopped:
+            raise ExperimentStateError("activate", "stopped")
+        return activated(self)
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Return when every event recorded before the call is durable.
+
+        Parameters
+        ----------
+        timeout_s : float, >= 0, optional
+            None waits as long as the store makes progress, and `max_block_s` if it fails.
+
+        Raises
+        ------
+        StoreStalledError
+            If that takes longer.
+        """
+        if timeout_s is not None and not timeout_s >= 0:
+            raise ValueError(f"`timeout_s` must be >= 0, got {timeout_s}")
+        with own_span("flush"):
+            self.drain(timeout_s)
+
+    def drain(self, timeout_s: float | None = None) -> None:
+        """Do what `flush` does, without a span of its own."""
+        self.capture.wait(timeout_s)
+
+    async def aflush(self, timeout_s: float | None = None) -> None:
+        """Do what `flush` does, without blocking the event loop."""
+        from anyio import to_thread
+
+        await to_thread.run_sync(self.flush, timeout_s, abandon_on_cancel=True)
+
+    def events(
+        self,
+        *,
+        names: Collection[str] | None = None,
+        outcomes: Collection[Outcome] | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        last_s: float | None = None,
+        last_n: int | None = None,
+        include_children: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Event]:
+        """Yield the events so far, ordered by (start_ns, writer_id, seq).
+
+        Flushes first. See `query.events` for the parameters; `last_s` counts back from now.
+        """
+        if last_s is not None:
+            if not last_s > 0:
+                raise ValueError(f"`last_s` must be > 0, got {last_s}")
+            since_ns = max(since_ns or 0, self.clock.wall_ns() - int(last_s * 1e9))
+        self.drain()
+        return query.events(
+            self.store,
+            self.id,
+            names=names,
+            outcomes=outcomes,
+            since_ns=since_ns,
+            until_ns=until_ns,
+            last_n=last_n,
+            include_children=include_children,
+            limit=limit,
+        )
+
+    def stats(self) -> CaptureStats:
+        """Return the counts so far."""
+        return self.capture.stats(open_spans=len(self._open_spans()))
+
+    def __enter__(self) -> "Experiment":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> "Experiment":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def renew_after_fork(self, channel: Channel, this_writer: WriterRecord) -> None:
+        """Write through a channel of a forked child's own; `stop` ends the child's part only."""
+        self.capture.renew_after_fork(channel)
+        self._this_writer = this_writer
+        self._changing = threading.RLock()
+        self._is_copy = True
+
+    def _open_spans(self) -> list[str]:
+        return [] if self._processor is None else self._processor.open_spans(self)
+
+    def _become(self, state: State) -> None:
+        self.capture.state = state
+        transitions = (*self._record.transitions, (state, self.clock.wall_ns()))
+        self._record = replace(self._record, state=state, transitions=transitions)
+        with suppressed(), reachable(self.store):
+            self.store.put("experiment", self.id, query.without_writers(self._record))
+
+    def _finish(self) -> None:
+        if self.state == "running":
+            self._active_ns += self.clock.monotonic_ns() - self._since_ns
+        self.capture.end()
+        PROCESS.stopped(self)
+        stats = self.stats()
+        this_writer = replace(self._this_writer, last_seq=self.capture.channel.last_seq)
+        now = self.clock.wall_ns()
+        record = replace(
+            self._record,
+            state="stopped",
+            transitions=(*self._record.transitions, ("stopped", now)),
+            stopped_ns=now,
+            active_s=self._active_ns / 1e9,
+            stats=stats,
+            writers=(this_writer,),
+        )
+        with suppressed(), reachable(self.store):
+            self.store.put(
+                "writer", query.writer_key(self.id, this_writer.writer_id), this_writer.to_dict()
+            )
+            if not self._is_copy:
+                self.store.put("experiment", self.id, query.without_writers(record))
+            if self._owns_store:
+                self.store.close()
+        self._record = record
+        self._warn(stats)
+
+    def _warn(self, stats: CaptureStats) -> None:
+        if stats.open_spans:
+            names = self._open_spans()[:_NAMED_OPEN_SPANS]
+            warnings.warn(
+                f"{stats.open_spans} spans were still open when {self.name!r} stopped and are "
+                f"not stored: {', '.join(names)}",
+                OpenSpansWarning,
+                stacklevel=4,
+            )
+        spill = self.capture.channel.spill
+        if spill.waiting or stats.refused:
+            warnings.warn(
+                f"{spill.waiting} events wait and {stats.refused} refused ones lie in "
+                f"{spill.path}; see `recover_spill`",
+                SpillWarning,
+                stacklevel=4,
+            )

@@ -1,0 +1,106 @@
+"""What exists once per process because OpenTelemetry and the interpreter exist once.
+
+One object, and nothing on import: it fills with the first experiment.
+"""
+
+import atexit
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from crucible_telemetry.errors import TelemetryError
+from crucible_telemetry.stores.port import Store
+
+if TYPE_CHECKING:
+    from crucible_telemetry.experiment import Experiment
+    from crucible_telemetry.writer import StoreWriter
+
+_EXIT_LIMIT_S = 30.0
+
+_log = logging.getLogger("crucible_telemetry")
+
+
+class Process:
+    """The experiments of this process, their writers, and the providers that we listen to."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.processors: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._experiments: WeakValueDictionary[str, Experiment] = WeakValueDictionary()
+        self._running: dict[str, Experiment] = {}
+        self._writers: list[StoreWriter] = []
+        self._hooked = False
+
+    def started(self, experiment: "Experiment") -> None:
+        """Note that an experiment runs; the process ends only when its events are durable."""
+        with self.lock:
+            if not self._hooked:
+                self._hooked = True
+                self._hook()
+            self._experiments[experiment.id] = experiment
+            self._running[experiment.id] = experiment
+
+    def stopped(self, experiment: "Experiment") -> None:
+        """Note that an experiment has stopped."""
+        with self.lock:
+            self._running.pop(experiment.id, None)
+            self._writers = [writer for writer in self._writers if not writer.is_idle]
+
+    def running(self) -> list["Experiment"]:
+        """Return the experiments that have not stopped."""
+        with self.lock:
+            return list(self._running.values())
+
+    def find(self, id: str) -> "Experiment | None":
+        """Return an experiment of this process, running or still referred to."""
+        with self.lock:
+            return self._experiments.get(id)
+
+    def writer_of(self, store: Store) -> "StoreWriter":
+        """Return the one writer of a store. The caller holds the lock until it has attached."""
+        from crucible_telemetry.writer import StoreWriter
+
+        for writer in self._writers:
+            if writer.store is store:
+                return writer
+        self._writers.append(StoreWriter(store))
+        return self._writers[-1]
+
+    def _hook(self) -> None:
+        atexit.register(self.drain_at_exit)
+        if hasattr(os, "register_at_fork"):
+            from multiprocessing import util
+
+            os.register_at_fork(after_in_child=self._after_fork)
+            # A forked worker of multiprocessing leaves without running `atexit`.
+            util.register_after_fork(
+                self, lambda it: util.Finalize(it, it.drain_at_exit, exitpriority=0)
+            )
+
+    def _after_fork(self) -> None:
+        from crucible_telemetry.starting import join_as_copy
+
+        self.lock = threading.RLock()
+        for writer in self._writers:
+            renew = getattr(writer.store, "after_fork", None)
+            if renew is not None:
+                renew()
+        for experiment in self._running.values():
+            join_as_copy(experiment)
+        for writer in self._writers:
+            writer.start_again()
+
+    def drain_at_exit(self) -> None:
+        """Make everything durable before the process ends."""
+        deadline = time.monotonic() + _EXIT_LIMIT_S
+        for experiment in self.running():
+            try:
+                experiment.drain(max(0.0, deadline - time.monotonic()))
+            except TelemetryError as error:
+                _log.error("%s left events behind: %s", experiment.id, error)
+
+
+PROCESS = Process()

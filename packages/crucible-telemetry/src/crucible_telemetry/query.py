@@ -1,0 +1,151 @@
+"""What a store knows, also long after the process that wrote it has ended."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from crucible_telemetry.errors import UnknownExperimentError
+from crucible_telemetry.event import Event
+from crucible_telemetry.outcome import OUTCOMES, Outcome
+from crucible_telemetry.provenance import is_gone
+from crucible_telemetry.records import ExperimentRecord, WriterRecord
+from crucible_telemetry.schema import Row
+from crucible_telemetry.stores.port import Query, Store
+from crucible_telemetry.suppression import suppressed
+
+__all__ = ["Query", "events", "experiment", "experiments", "rows"]
+
+_CHUNK = 1_000
+
+
+def experiments(store: Store) -> list[ExperimentRecord]:
+    """Return all experiments of a store, oldest first.
+
+    An experiment that still says "running" or "paused" while all its writers' processes are gone
+    is returned as "interrupted".
+    """
+    with suppressed():
+        found = list(store.list("experiment"))
+        writers = list(store.list("writer"))
+    records = [_joined(dict(value), writers) for _, value in found]
+    return sorted(records, key=lambda record: (record.started_ns, record.id))
+
+
+def experiment(store: Store, id: str) -> ExperimentRecord:
+    """Return one experiment.
+
+    Raises
+    ------
+    UnknownExperimentError
+        If the store has none of that id.
+    """
+    with suppressed():
+        found = store.get("experiment", id)
+        if found is None:
+            raise UnknownExperimentError(id)
+        writers = list(store.list("writer"))
+    return _joined(dict(found), writers)
+
+
+def events(
+    store: Store,
+    id: str,
+    *,
+    names: Collection[str] | None = None,
+    outcomes: Collection[Outcome] | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    last_n: int | None = None,
+    include_children: bool = False,
+    limit: int | None = None,
+) -> Iterator[Event]:
+    """Yield events of one experiment, ordered by (start_ns, writer_id, seq).
+
+    Parameters
+    ----------
+    names, outcomes : collection of str, optional
+        Keep only these.
+    since_ns, until_ns : int, optional
+        Keep start times in [since_ns, until_ns), Unix nanoseconds.
+    last_n : int, >= 1, optional
+        Keep the latest of what is left.
+    include_children : bool
+        Also those of experiments that were started inside this one, at any depth.
+    limit : int, >= 1, optional
+        Yield at most the first of what is left.
+
+    Raises
+    ------
+    UnknownExperimentError
+        If the store has no experiment of that id.
+    ValueError
+        If an outcome is unknown or a number is below 1.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"`names` must be a collection of names, got the text {names!r}")
+    if outcomes is not None and not set(outcomes) <= set(OUTCOMES):
+        raise ValueError(f"`outcomes` must be some of {', '.join(OUTCOMES)}, got {outcomes!r}")
+    for parameter, value in (("last_n", last_n), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"`{parameter}` must be >= 1, got {value}")
+    wanted = Query(
+        experiments=_with_children(store, id) if include_children else (_known(store, id),),
+        names=None if names is None else tuple(names),
+        outcomes=None if outcomes is None else tuple(outcomes),
+        since_ns=since_ns,
+        until_ns=until_ns,
+        last_n=last_n,
+        limit=limit,
+    )
+    return map(Event.from_row, rows(store, wanted))
+
+
+def rows(store: Store, query: Query) -> Iterator[Row]:
+    """Yield the rows of a query; the store's own work is not traced."""
+    found = store.scan(query)
+    while True:
+        with suppressed():
+            chunk = list(islice(found, _CHUNK))
+        if not chunk:
+            return
+        yield from chunk
+
+
+def writer_key(experiment_id: str, writer_id: str) -> str:
+    """Return the key of a writer's document."""
+    return f"{experiment_id}/{writer_id}"
+
+
+def without_writers(record: ExperimentRecord) -> dict[str, Any]:
+    """Return a record as its document: writers have documents of their own."""
+    data = record.to_dict()
+    del data["writers"]
+    return data
+
+
+def _known(store: Store, id: str) -> str:
+    with suppressed():
+        if store.get("experiment", id) is None:
+            raise UnknownExperimentError(id)
+    return id
+
+
+def _with_children(store: Store, id: str) -> tuple[str, ...]:
+    with suppressed():
+        parents = {key: value.get("parent_id") for key, value in store.list("experiment")}
+    if id not in parents:
+        raise UnknownExperimentError(id)
+    family = [id]
+    for member in family:
+        family += [key for key, parent in parents.items() if parent == member]
+    return tuple(family)
+
+
+def _joined(data: dict[str, Any], writers: list[tuple[str, Any]]) -> ExperimentRecord:
+    prefix = writer_key(data["id"], "")
+    own = tuple(WriterRecord.from_dict(value) for key, value in writers if key.startswith(prefix))
+    record = replace(ExperimentRecord.from_dict(data), writers=own)
+    if record.state in ("running", "paused") and own and all(is_gone(w) for w in own):
+        return replace(record, state="interrupted")
+    return record

@@ -1,0 +1,62 @@
+"""The port that every store satisfies, and the one query that it answers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from crucible_telemetry.schema import Row
+
+Kind = Literal["experiment", "writer", "cursor"]
+KINDS: tuple[Kind, ...] = ("experiment", "writer", "cursor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which rows, of which experiments; None does not restrict.
+
+    `since_ns` is inclusive, `until_ns` exclusive, both by `start_ns`. `last_n` keeps the latest,
+    `limit` the first of what is left.
+    """
+
+    experiments: tuple[str, ...]
+    names: tuple[str, ...] | None = None
+    outcomes: tuple[str, ...] | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    last_n: int | None = None
+    limit: int | None = None
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keep rows and small documents. One object serves many experiments, threads and processes."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Store all rows or none; they are durable on return.
+
+        Raises
+        ------
+        RowRejectedError
+            If one of them can never be stored. Anything else is tried again.
+        """
+        ...
+
+    def scan(self, query: Query) -> Iterator[Row]:
+        """Yield rows ordered by (start_ns, writer_id, seq), in bounded memory."""
+        ...
+
+    def put(self, kind: Kind, key: str, value: Mapping[str, Any]) -> None:
+        """Store a JSON-safe document, replacing what was there."""
+        ...
+
+    def get(self, kind: Kind, key: str) -> Mapping[str, Any] | None:
+        """Return a document; None if there is none."""
+        ...
+
+    def list(self, kind: Kind) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield all documents of a kind, ordered by key."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds open."""
+        ...

@@ -1,0 +1,283 @@
+"""Rows in one SQLite file, written through the standard library."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from crucible_telemetry.errors import RowRejectedError, StoreUnavailableError, StoreVersionError
+from crucible_telemetry.schema import INDEX, VERSION, Row
+from crucible_telemetry.stores import tables
+from crucible_telemetry.stores.port import Kind, Query
+
+_ROWS_PER_STATEMENT = 500
+_ROWS_PER_FETCH = 1_000
+_FIRST_HEX = INDEX["trace_id"]
+_AFTER_HEX = INDEX["parent_span_id"] + 1
+# What the driver raises for a value or a row that cannot be stored, now or later.
+_REJECTIONS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+
+
+class SQLiteStore:
+    """Keep events in one file that several threads and processes may write.
+
+    Parameters
+    ----------
+    path : path
+        Created with its folder if it does not exist.
+    journal : {"wal", "delete"}
+        "delete" is for file systems that refuse write-ahead logging, and slower.
+    busy_timeout_s : float, > 0
+        How long to wait for another process that is writing.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the file cannot be opened or written, or the file system refuses `journal`.
+    StoreVersionError
+        If a newer version of this package wrote the file.
+
+    Notes
+    -----
+    `close` releases the file; whatever is asked later opens it again. After `kill -9` the file
+    opens without repair and holds a gap-free prefix of each writer's events.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        journal: Literal["wal", "delete"] = "wal",
+        busy_timeout_s: float = 30.0,
+    ) -> None:
+        if journal not in ("wal", "delete"):
+            raise ValueError(f'`journal` must be "wal" or "delete", got {journal!r}')
+        if not busy_timeout_s > 0:
+            raise ValueError(f"`busy_timeout_s` must be > 0, got {busy_timeout_s}")
+        if str(path) in ("", ":memory:"):
+            raise ValueError(
+                f"`path` must be a file (MemoryStore keeps no file), got {str(path)!r}"
+            )
+        self.path = Path(path)
+        self._journal = journal
+        self._busy_timeout_s = busy_timeout_s
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._streams: dict[tuple[str, str], int] = {}
+        self._indexed = False
+        self._open()
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self.path)!r})"
+
+    def __enter__(self) -> "SQLiteStore":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)
+        if connection is not None and self._pid == os.getpid():
+            connection.close()
+
+    def after_fork(self) -> None:
+        """Forget the locks that threads of the parent process may have held."""
+        self._lock = threading.RLock()
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Store all rows or none.
+
+        Raises
+        ------
+        RowRejectedError
+            If a row breaks a constraint or holds a value of the wrong type.
+        """
+        try:
+            with self._writing() as connection:
+                streams = self._stream_ids(connection, rows)
+                limit = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+                size = max(1, min(_ROWS_PER_STATEMENT, limit // tables.WIDTH))
+                for first in range(0, len(rows), size):
+                    part = rows[first : first + size]
+                    values: list[object] = []
+                    for row in part:
+                        values.append(streams[row[0], row[1]])
+                        values += row[2:_FIRST_HEX]
+                        values += [h and bytes.fromhex(h) for h in row[_FIRST_HEX:_AFTER_HEX]]
+                        values += row[_AFTER_HEX:]
+                    connection.execute(tables.insert(len(part)), values)
+        except _REJECTIONS as error:
+            raise RowRejectedError(f"{type(error).__name__}: {error}") from error
+        except (ValueError, TypeError, IndexError) as error:
+            raise RowRejectedError(f"malformed row: {error}") from error
+        self._streams.update(streams)
+
+    def scan(self, query: Query) -> Iterator[Row]:
+        """Yield rows ordered by (start_ns, writer_id, seq), in bounded memory."""
+        if not query.experiments:
+            return
+        self._build_indexes()
+        text, values = tables.select(query)
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            cursor = connection.execute(text, values)
+            while found := cursor.fetchmany(_ROWS_PER_FETCH):
+                for row in found:
+                    ids = tuple(b and b.hex() for b in row[_FIRST_HEX:_AFTER_HEX])
+                    yield (*row[:_FIRST_HEX], *ids, *row[_AFTER_HEX:])
+        finally:
+            connection.close()
+
+    def put(self, kind: Kind, key: str, value: Mapping[str, Any]) -> None:
+        """Store a document, replacing what was there."""
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        with self._writing() as connection:
+            connection.execute(tables.PUT, (kind, key, text))
+
+    def get(self, kind: Kind, key: str) -> Mapping[str, Any] | None:
+        """Return a document; None if there is none."""
+        with self._lock:
+            found = self._open().execute(tables.GET, (kind, key)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def list(self, kind: Kind) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield all documents of a kind, ordered by key."""
+        with self._lock:
+            found = self._open().execute(tables.LIST, (kind,)).fetchall()
+        for key, text in found:
+            yield key, json.loads(text)
+
+    def close(self) -> None:
+        """Release the file; a later call opens it again."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock of the file from the start: an upgrade later could not wait."""
+        with self._lock:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _stream_ids(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> dict[tuple[str, str], int]:
+        ids = {}
+        for pair in {(row[0], row[1]) for row in rows}:
+            known = self._streams.get(pair)
+            if known is None:
+                connection.execute(tables.ADD_STREAM, pair)
+                known = connection.execute(tables.FIND_STREAM, pair).fetchone()[0]
+            ids[pair] = known
+        return ids
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._pid != os.getpid():
+                # A connection must not cross a fork, and closing it here would drop the
+                # parent's locks: it is left alone.
+                self._forsaken = self._connection
+                self._connection, self._pid = None, os.getpid()
+            if self._connection is None:
+                self._connection = self._prepare()
+            return self._connection
+
+    def _prepare(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < (3, 37):
+            raise StoreUnavailableError(
+                str(self.path), f"SQLite >= 3.37 is needed, found {sqlite3.sqlite_version}"
+            )
+        connection = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = self._connect()
+            mode = self._set_journal(connection)
+            if mode != self._journal:
+                raise StoreUnavailableError(
+                    str(self.path), f"journal mode {self._journal!r} was refused, got {mode!r}"
+                )
+            sync = "NORMAL" if self._journal == "wal" else "FULL"
+            connection.execute(f"PRAGMA synchronous = {sync}")
+            self._create(connection)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise StoreUnavailableError(str(self.path), str(error)) from error
+            raise
+        return connection
+
+    def _set_journal(self, connection: sqlite3.Connection) -> str:
+        """Set the journal mode; SQLite does not wait by itself if another process sets it too."""
+        deadline = time.monotonic() + self._busy_timeout_s
+        while True:
+            mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+            if mode == self._journal:
+                return mode
+            try:
+                wanted = f"PRAGMA journal_mode = {self._journal}"
+                return str(connection.execute(wanted).fetchone()[0])
+            except sqlite3.OperationalError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.02)
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > VERSION:
+            raise StoreVersionError(found, VERSION)
+        if found == VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in tables.CREATE:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    def _build_indexes(self) -> None:
+        """Build what queries need, once somebody asks: three live indexes halve the write rate."""
+        if self._indexed:
+            return
+        with self._lock:
+            names = {row[0] for row in self._open().execute(tables.INDEX_NAMES)}
+            if not names >= tables.INDEXES.keys():
+                with self._writing() as connection:
+                    for statement in tables.INDEXES.values():
+                        connection.execute(statement)
+            self._indexed = True

@@ -1,0 +1,76 @@
+"""SQL of the SQLite store, generated from the one list of columns."""
+
+from functools import cache
+
+from crucible_telemetry.schema import COLUMNS
+from crucible_telemetry.stores.port import Query
+
+_TYPES = {"text": "TEXT", "integer": "INTEGER", "real": "REAL", "hex": "BLOB", "json": "TEXT"}
+# (experiment_id, writer_id) is one integer on disk.
+_OWN = COLUMNS[2:]
+WIDTH = 1 + len(_OWN)
+
+CREATE = (
+    "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, experiment_id TEXT NOT NULL, "
+    "writer_id TEXT NOT NULL, UNIQUE (experiment_id, writer_id)) STRICT",
+    "CREATE TABLE IF NOT EXISTS event (stream_id INTEGER NOT NULL, "
+    + ", ".join(f"{c.name} {_TYPES[c.kind]}{'' if c.null else ' NOT NULL'}" for c in _OWN)
+    + ") STRICT",
+    "CREATE TABLE IF NOT EXISTS document (kind TEXT NOT NULL, key TEXT NOT NULL, "
+    "value TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT",
+)
+INDEXES = {
+    "event_seq": "CREATE UNIQUE INDEX IF NOT EXISTS event_seq ON event (stream_id, seq)",
+    "event_start": "CREATE INDEX IF NOT EXISTS event_start ON event (stream_id, start_ns)",
+    "event_item": "CREATE INDEX IF NOT EXISTS event_item ON event (stream_id, item_id)",
+}
+INDEX_NAMES = "SELECT name FROM sqlite_master WHERE type = 'index'"
+
+ADD_STREAM = "INSERT OR IGNORE INTO stream (experiment_id, writer_id) VALUES (?, ?)"
+FIND_STREAM = "SELECT id FROM stream WHERE experiment_id = ? AND writer_id = ?"
+PUT = "INSERT OR REPLACE INTO document (kind, key, value) VALUES (?, ?, ?)"
+GET = "SELECT value FROM document WHERE kind = ? AND key = ?"
+LIST = "SELECT key, value FROM document WHERE kind = ? ORDER BY key"
+
+
+@cache
+def insert(rows: int) -> str:
+    """Return one statement for many rows: faster than one per row, and the GIL is let go once."""
+    names = ", ".join(["stream_id", *(column.name for column in _OWN)])
+    marks = "(" + ", ".join("?" * WIDTH) + ")"
+    return f"INSERT INTO event ({names}) VALUES " + ", ".join([marks] * rows)
+
+
+def select(query: Query) -> tuple[str, list[object]]:
+    """Return the statement of a query and its bound values."""
+    values: list[object] = []
+    where = [_one_of("s.experiment_id", query.experiments, values)]
+    if query.names is not None:
+        where.append(_one_of("e.name", query.names, values))
+    if query.outcomes is not None:
+        where.append(_one_of("e.outcome", query.outcomes, values))
+    if query.since_ns is not None:
+        where.append("e.start_ns >= ?")
+        values.append(query.since_ns)
+    if query.until_ns is not None:
+        where.append("e.start_ns < ?")
+        values.append(query.until_ns)
+    names = ", ".join(["s.experiment_id", "s.writer_id", *(f"e.{column.name}" for column in _OWN)])
+    text = (
+        f"SELECT {names} FROM event e JOIN stream s ON s.id = e.stream_id "
+        f"WHERE {' AND '.join(where)}"
+    )
+    order = "start_ns, writer_id, seq"
+    if query.last_n is not None:
+        text = f"SELECT * FROM ({text} ORDER BY start_ns DESC, writer_id DESC, seq DESC LIMIT ?)"
+        values.append(query.last_n)
+    text += f" ORDER BY {order}"
+    if query.limit is not None:
+        text += " LIMIT ?"
+        values.append(query.limit)
+    return text, values
+
+
+def _one_of(column: str, wanted: tuple[str, ...], values: list[object]) -> str:
+    values += wanted
+    return f"{column} IN ({', '.join('?' * len(wanted))})"

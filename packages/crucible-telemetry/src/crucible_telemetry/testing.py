@@ -1,0 +1,190 @@
+"""For those who write a store of their own: what it must do, executed."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from crucible_telemetry.errors import RowRejectedError
+from crucible_telemetry.lines import line_of
+from crucible_telemetry.schema import COLUMNS, INDEX, Row
+from crucible_telemetry.stores.port import Query, Store
+
+__all__ = ["check_store", "example_row"]
+
+
+def example_row(
+    *,
+    experiment_id: str = "exp_a",
+    writer_id: str = "00000000000000aa",
+    seq: int = 1,
+    name: str = "call",
+    start_ns: int = 1_000,
+    outcome: str = "ok",
+    attributes: str = "{}",
+) -> Row:
+    """Return a row in schema order with every column that can be empty left empty."""
+    given: dict[str, object] = {
+        "experiment_id": experiment_id,
+        "writer_id": writer_id,
+        "seq": seq,
+        "name": name,
+        "kind": "event",
+        "start_ns": start_ns,
+        "outcome": outcome,
+        "pid": 1,
+        "thread_id": 2,
+        "sample_rate": 1.0,
+        "attributes": attributes,
+    }
+    return tuple(given.get(column.name) for column in COLUMNS)
+
+
+def check_store(make_store: Callable[[], Store]) -> None:
+    """Check that a store keeps the promises of the `Store` port.
+
+    Parameters
+    ----------
+    make_store : callable
+        Returns a new, empty store each time.
+
+    Raises
+    ------
+    AssertionError
+        With the promise that is not kept.
+    """
+    for check in (
+        _returns_rows_unchanged,
+        _orders_by_start_writer_and_number,
+        _answers_queries,
+        _appends_all_or_nothing,
+        _keeps_documents,
+        _serves_threads,
+    ):
+        store = make_store()
+        try:
+            check(store)
+        finally:
+            store.close()
+
+
+def _returns_rows_unchanged(store: Store) -> None:
+    full = list(example_row(seq=2, name="␀ � 🙂 'quoted' \"twice\"\n"))
+    full[INDEX["start_mono_ns"]] = 2**63 - 1
+    full[INDEX["duration_s"]] = 0.1 + 0.2
+    full[INDEX["cost_usd"]] = 5e-324
+    full[INDEX["input_tokens"]] = 0
+    full[INDEX["repeat"]] = -(2**63)
+    full[INDEX["item_id"]] = ""
+    full[INDEX["trace_id"]] = "00ff" * 8
+    full[INDEX["span_id"]] = "0" * 15 + "1"
+    full[INDEX["altered"]] = '["a.b"]'
+    full[INDEX["attributes"]] = '{"a.b":"NaN","c":[1,2.5,{"d":null}],"ü":true}'
+    rows = [example_row(), tuple(full)]
+    store.append(rows)
+    store.append([])
+    found = list(store.scan(Query(experiments=("exp_a",))))
+    _expect(found == rows, "rows come back as they were appended", found)
+    lines = [line_of(row) for row in found]
+    _expect(lines == [line_of(row) for row in rows], "and give the same JSON lines", lines)
+
+
+def _orders_by_start_writer_and_number(store: Store) -> None:
+    wanted = [
+        example_row(start_ns=-5, seq=9),
+        example_row(start_ns=1, seq=1),
+        example_row(start_ns=1, seq=10),
+        example_row(start_ns=1, writer_id="00000000000000bb", seq=1),
+        example_row(start_ns=2, seq=2),
+    ]
+    store.append(wanted[3:])
+    store.append([wanted[2], wanted[0], wanted[1]])
+    found = list(store.scan(Query(experiments=("exp_a",))))
+    _expect(found == wanted, "rows are ordered by (start_ns, writer_id, seq)", found)
+
+
+def _answers_queries(store: Store) -> None:
+    rows = [
+        example_row(seq=n, start_ns=n, name="even" if n % 2 == 0 else "odd") for n in range(1, 7)
+    ]
+    other = example_row(experiment_id="exp_b", start_ns=3, outcome="timeout")
+    store.append([*rows, other])
+
+    def ask(promise: str, query: Query, wanted: Sequence[Row]) -> None:
+        found = list(store.scan(query))
+        _expect(found == list(wanted), promise, found)
+
+    one = ("exp_a",)
+    ask("only the experiments asked for", Query(experiments=one), rows)
+    ask("none asked for, none found", Query(experiments=()), [])
+    ask("an unknown experiment has no rows", Query(experiments=("exp_c",)), [])
+    both = Query(experiments=("exp_a", "exp_b"), since_ns=3, until_ns=4)
+    ask("several experiments", both, [other, rows[2]])
+    ask("by name", Query(experiments=one, names=("odd",)), rows[::2])
+    ask("no name, no row", Query(experiments=one, names=()), [])
+    ask("by outcome", Query(experiments=("exp_a", "exp_b"), outcomes=("timeout",)), [other])
+    ask("since is inclusive", Query(experiments=one, since_ns=4), rows[3:])
+    ask("until is exclusive", Query(experiments=one, until_ns=4), rows[:3])
+    ask("the last n, in order", Query(experiments=one, last_n=2), rows[4:])
+    ask("more than there are", Query(experiments=one, last_n=99), rows)
+    ask("a limit takes the first", Query(experiments=one, limit=2), rows[:2])
+    ask("of the last n", Query(experiments=one, last_n=4, limit=1), rows[2:3])
+    ask(
+        "everything together",
+        Query(experiments=one, names=("even",), outcomes=("ok",), since_ns=3, last_n=1),
+        rows[5:],
+    )
+
+
+def _appends_all_or_nothing(store: Store) -> None:
+    good = [example_row(seq=n) for n in range(1, 1_200)]  # more than one statement takes
+    bad = list(example_row(seq=1_200))
+    bad[INDEX["name"]] = None
+    try:
+        store.append([*good, tuple(bad)])
+    except RowRejectedError:
+        found = list(store.scan(Query(experiments=("exp_a",))))
+        _expect(found == [], "a rejected batch leaves nothing behind", found)
+    # A store without constraints of its own may take the row; it must then have both.
+    else:
+        found = list(store.scan(Query(experiments=("exp_a",))))
+        _expect(len(found) == 1_200, "an accepted batch is stored whole", found)
+
+
+def _keeps_documents(store: Store) -> None:
+    document = {"name": "ü🙂", "numbers": [1, 2.5, None], "inner": {"a.b": True}}
+    store.put("experiment", "b", {"v": 1})
+    store.put("experiment", "b", document)
+    store.put("experiment", "a", {})
+    store.put("writer", "b", {"v": 2})
+    _expect(store.get("experiment", "b") == document, "a document comes back as the last put")
+    _expect(store.get("experiment", "c") is None, "an unknown document is None")
+    _expect(store.get("cursor", "b") is None, "kinds are apart")
+    listed = list(store.list("experiment"))
+    _expect(listed == [("a", {}), ("b", document)], "documents are listed by key", listed)
+    store.close()
+    _expect(list(store.list("cursor")) == [], "a closed store can be asked again")
+
+
+def _serves_threads(store: Store) -> None:
+    threads, batches, size = 4, 5, 20
+
+    def write(thread: int) -> None:
+        for batch in range(batches):
+            store.append(
+                [
+                    example_row(writer_id=f"{thread:016x}", seq=batch * size + n + 1)
+                    for n in range(size)
+                ]
+            )
+            store.put("cursor", str(thread), {"batch": batch})
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(write, range(threads)))
+    found = list(store.scan(Query(experiments=("exp_a",))))
+    keys = [(row[INDEX["writer_id"]], row[INDEX["seq"]]) for row in found]
+    wanted = [(f"{t:016x}", n + 1) for t in range(threads) for n in range(batches * size)]
+    _expect(keys == wanted, "threads do not lose or double rows", len(keys))
+
+
+def _expect(kept: bool, promise: str, found: object = None) -> None:
+    if not kept:
+        raise AssertionError(f"not kept: {promise}; got {found!r}")
