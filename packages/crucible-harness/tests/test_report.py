@@ -269,6 +269,18 @@ def test_the_keyboard_reaches_search_theme_and_items(page, finished):
     assert page.locator("#item-list li:nth-child(2) .detail").count() == 1
 
 
+def test_an_item_links_to_its_decisions_where_they_were_drawn(page, replayed, options):
+    traced = replace(options, telemetry=True, trace=True)
+    folder = run_sync(replayed({"a": "101", "b": "011"}), options=traced).path
+    open_report(page, report(folder, formats=("html",))["html"])
+    page.locator("#item-list button.row", has_text="sum/1").click()
+    page.locator(".detail a").click()
+    page.wait_for_selector("[role=option]")
+    assert page.url.startswith((folder / "trace.html").as_uri())
+    assert page.locator("[role=option]").count() > 0
+    assert "sum/0" not in page.locator("[role=listbox]").inner_text()
+
+
 def test_a_formula_in_an_answer_is_text_in_the_table(options):
     from crucible_ensemble import FunctionModel
 

@@ -47,7 +47,6 @@ class RecordedCell:
     error_class: str | None = None
     error_message: str | None = None
     served_by: tuple[str, ...] = ()
-    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

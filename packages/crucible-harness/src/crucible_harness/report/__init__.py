@@ -58,8 +58,8 @@ def report(
 
     run = load_run(source)
     analysis = analyse_run(run)
-    written = build(run, analysis)
     folder = Path(path) if path is not None else run.path
+    written = build(run, analysis, traced=(folder / "trace.html").is_file())
     folder.mkdir(parents=True, exist_ok=True)
     if {"markdown", "latex"} & set(formats):
         _draw(written, folder / "figures", pdf="latex" in formats)

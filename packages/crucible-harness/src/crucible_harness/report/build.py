@@ -22,8 +22,11 @@ from crucible_harness.report.model import (
 from crucible_harness.report.values import count
 
 
-def build(run: RecordedRun, analysis: Analysis) -> Report:
-    """Write the report of a run; the same run gives the same report."""
+def build(run: RecordedRun, analysis: Analysis, *, traced: bool = False) -> Report:
+    """Write the report of a run; the same run gives the same report.
+
+    `traced` says that `trace.html` lies beside it, so that items can link to their decisions.
+    """
     sections = [
         question(run, analysis),
         conditions(run, analysis),
@@ -43,7 +46,7 @@ def build(run: RecordedRun, analysis: Analysis) -> Report:
         subtitle=_subtitle(run, analysis),
         banners=tuple(_banners(run)),
         sections=tuple(section for section in sections if section is not None),
-        explorer=explorer(run),
+        explorer=explorer(run, traced=traced),
     )
 
 

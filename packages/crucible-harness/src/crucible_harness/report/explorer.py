@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from crucible_harness.observations import value_of
 from crucible_harness.recorded import RecordedCell, RecordedRun
@@ -13,7 +14,7 @@ from crucible_harness.report.values import dollars, seconds
 EXPLORER_BYTES = 20_000_000
 
 
-def explorer(run: RecordedRun) -> Explorer:
+def explorer(run: RecordedRun, *, traced: bool) -> Explorer:
     """Collect the items; where they are too many, those on which conditions differ or fail."""
     cells: dict[str, list[RecordedCell]] = {}
     for cell in run.cells:
@@ -35,6 +36,7 @@ def explorer(run: RecordedRun) -> Explorer:
                     if isinstance(v, str | int | float | bool)
                 },
                 "prompt": _prompt(cells.get(item.id, ())),
+                "trace": f"trace.html#q={quote(item.id)}&all=1" if traced else None,
                 "cells": rows,
                 "right": right,
                 "discordance": min(right, len(rows) - right),
@@ -66,7 +68,6 @@ def _explorer_cell(cell: RecordedCell, metric: str) -> dict[str, object]:
         "latency": None if cell.latency_s is None else seconds("", cell.latency_s).text,
         "cost": None if cell.cost_usd is None else dollars("", cell.cost_usd).text,
         "error": cell.error_message and f"{cell.error_class}: {cell.error_message}",
-        "trace": cell.trace,
     }
 
 

@@ -143,10 +143,10 @@ function detail(item) {
     part.append(make("pre", {}, cell.output ?? cell.error ?? "no answer"));
     const facts = [["read as", cell.answer], ["votes", cell.votes], ["calls", cell.calls], ["latency", cell.latency], ["cost", cell.cost], ["error", cell.output === null ? null : cell.error]];
     part.append(make("p", { class: "facts" }, facts.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => `${name}: ${value}`).join(" · ")));
-    if (cell.trace) part.append(make("a", { href: cell.trace }, "Open the trace of this item"));
     answers.append(part);
   }
   box.append(answers);
+  if (item.trace) box.append(make("a", { href: item.trace }, "Decisions on this item, in the trace"));
   if (item.prompt) box.append(make("h3", {}, "Prompt as sent"), make("pre", {}, item.prompt));
   return box;
 }
