@@ -1,1 +1,27 @@
-"""Read, link, store and draw the decisions of a run, without pretending that stated reasons are causes."""
+"""Read, link, store and draw the decisions of a run; a stated reason stays testimony."""
+
+from crucible_causaltrace.chain import Chain
+from crucible_causaltrace.event import Event
+from crucible_causaltrace.exports import export_chain
+from crucible_causaltrace.merging import merge
+from crucible_causaltrace.parsing import EventParser, parse, parse_llm_output
+from crucible_causaltrace.prompt import build_causal_prompt
+from crucible_causaltrace.stores import load, save
+from crucible_causaltrace.telemetry import chain_from_events
+from crucible_causaltrace.viewer import open_visualization, render_html
+
+__all__ = [
+    "Chain",
+    "Event",
+    "EventParser",
+    "build_causal_prompt",
+    "chain_from_events",
+    "export_chain",
+    "load",
+    "merge",
+    "open_visualization",
+    "parse",
+    "parse_llm_output",
+    "render_html",
+    "save",
+]

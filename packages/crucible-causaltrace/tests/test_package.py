@@ -1,0 +1,57 @@
+import subprocess
+import sys
+
+import crucible_causaltrace
+
+
+def test_importing_it_loads_nothing_heavy():
+    program = (
+        "import sys, crucible_causaltrace\n"
+        "heavy = 'torch transformers pandas pyarrow datasets ray networkx sqlalchemy pygments numpy "
+        "opentelemetry anyio rapidfuzz'.split()\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_root_names_are_few_sorted_and_there():
+    names = crucible_causaltrace.__all__
+    assert names == sorted(names)
+    assert len(names) <= 20
+    assert all(hasattr(crucible_causaltrace, name) for name in names)
+
+
+def test_spans_carry_counts_and_never_content():
+    # The tracer provider is global to a process; a process of its own keeps it out of other tests.
+    program = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+import tempfile
+from crucible_causaltrace import EventParser, parse_llm_output, render_html, save
+from crucible_causaltrace.stores import JSONStore
+kept = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+chain = parse_llm_output('<event type="secret"/>secret', "secret", id="a")
+render_html(chain)
+save(chain, store=JSONStore(tempfile.mkdtemp()))
+EventParser().close()
+for span in kept.get_finished_spans():
+    assert all(isinstance(v, int) for v in span.attributes.values())
+    print(span.name, sorted(k.rpartition(".")[2] for k in span.attributes))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "crucible.causaltrace.parse ['chars', 'events', 'issues']",
+        "crucible.causaltrace.render ['bytes', 'events']",
+        "crucible.causaltrace.save ['events']",
+        "crucible.causaltrace.parse ['chars', 'events', 'issues']",
+    ]

@@ -1,0 +1,235 @@
+"""The reference backend: trains in float64 numpy, within this process."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crucible_lora.adamw import AdamW, clip_factor, global_norm
+from crucible_lora.backends.reference import (
+    Adapter,
+    Masks,
+    ReferenceDecoder,
+    ReferenceModel,
+)
+from crucible_lora.capabilities import require_loss, require_options
+from crucible_lora.config import LoraConfig
+from crucible_lora.decoding import decode
+from crucible_lora.errors import CheckpointCorruptError, UnsupportedOptionError
+from crucible_lora.files import sha256_file
+from crucible_lora.losses import components, log_softmax
+from crucible_lora.ports import Capabilities, Continuation, Example, StepResult, Update
+from crucible_lora.sampler import Sampler
+from crucible_lora.tensors import read_tensors, write_tensors
+from crucible_lora.tokenizers import ByteTokenizer
+from crucible_lora.working import Workbench
+
+ADAPTER, OPTIMIZER, GENERATOR = "adapter.safetensors", "optimizer.safetensors", "generator.json"
+
+
+class InProcessBackend:
+    """Trains the reference model: `base_model="reference"`.
+
+    A real language model over bytes, far too small for real use: it exists so that every feature
+    of this package runs in seconds, without weights. Its name is in every report made with it.
+    """
+
+    name = "in-process"
+    capabilities = Capabilities(
+        options=frozenset({"alpha", "dropout", "rslora"}),
+        losses=frozenset({"cross_entropy", "custom"}),
+        logprobs=True,
+        deterministic=True,
+        local=True,
+    )
+
+    async def create(self, config: LoraConfig, /, *, seed: int) -> "InProcessSession":
+        """Return a session with a fresh adapter; see `Backend`."""
+        self._check(config)
+        rng = np.random.default_rng(seed)
+        return InProcessSession(config, Adapter.fresh(config, rng), rng)
+
+    async def resume(self, config: LoraConfig, path: Path, /) -> "InProcessSession":
+        """Return a session as `save` left it; see `Backend`."""
+        self._check(config)
+        adapter = _read_adapter(path, config)
+        rng = np.random.default_rng(0)
+        state = json.loads((path / GENERATOR).read_text(encoding="utf-8"))
+        rng.bit_generator.state = state
+        session = InProcessSession(config, adapter, rng)
+        moments, facts = read_tensors(path / OPTIMIZER)
+        session.optimizer.load(int(facts["steps"]), moments)
+        session.keep(path)
+        return session
+
+    async def close(self) -> None:
+        """Free nothing: sessions hold all there is."""
+
+    def _check(self, config: LoraConfig) -> None:
+        require_options(config, backend=self.name, capabilities=self.capabilities)
+        if config.base_model != "reference":
+            raise UnsupportedOptionError(
+                "base_model", config.base_model, self.name, 'its only base is "reference"'
+            )
+
+
+class InProcessSession:
+    """The reference model with one adapter in training; see `Session`."""
+
+    device = "cpu"
+    dtype = "float64"
+    context: int | None = None
+    peak_memory_bytes: int | None = None
+
+    def __init__(self, config: LoraConfig, adapter: Adapter, rng: np.random.Generator) -> None:
+        self.tokenizer = ByteTokenizer()
+        self.adapter = adapter
+        self.optimizer = AdamW(adapter.arrays())
+        self._config, self._rng = config, rng
+        self._model = ReferenceModel()
+        self._bench = Workbench()
+        self._saved: dict[Path, Adapter] = {}
+        self._digests: dict[Path, str] = {}
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that computed."""
+        return {"numpy": np.__version__}
+
+    async def train_step(self, batch: Sequence[Example], /, *, update: Update) -> StepResult:
+        """Make one optimiser step; see `Session`."""
+        require_loss(
+            update.loss, backend=InProcessBackend.name, capabilities=InProcessBackend.capabilities
+        )
+        return await self._bench.run(lambda: self._train_step(batch, update))
+
+    async def forward(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.float64]]:
+        """Return the log-probability of each target token; see `Session`."""
+        return await self._bench.run(lambda: [self._forward(e) for e in batch])
+
+    async def complete(
+        self,
+        tokens: Sequence[int],
+        /,
+        *,
+        adapter: Path | None,
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        top_k: int | None,
+        seed: int | None,
+        stop: Sequence[str],
+    ) -> Continuation:
+        """Continue a prompt; see `Sampling`."""
+
+        def work(cancelled: Callable[[], bool]) -> Continuation:
+            return decode(
+                ReferenceDecoder(self._model, None if adapter is None else self._load(adapter)),
+                tokens,
+                tokenizer=self.tokenizer,
+                context=None,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+                seed=seed,
+                stop=stop,
+                cancelled=cancelled,
+            )
+
+        return await self._bench.run_until_cancelled(work)
+
+    async def save(self, path: Path, /) -> None:
+        """Write adapter, optimiser and generator; see `Session`."""
+        await self._bench.run(lambda: self._save(path))
+
+    def sampler(self, path: Path | None = None, /) -> Sampler:
+        """Return a saved adapter, or the base, as a model; see `Session`."""
+        label = "base" if path is None else path.name
+        return Sampler(self, path, name=f"lora/reference/{label}")
+
+    def identity(self, adapter: Path | None, /) -> dict[str, object]:
+        """Return what identifies the weights that answer; see `Sampling`."""
+        return {
+            "backend": InProcessBackend.name,
+            "base": "reference/1",
+            "adapter_sha256": None if adapter is None else self._digest(adapter),
+        }
+
+    async def close(self) -> None:
+        """Refuse further work."""
+        await self._bench.close()
+
+    def keep(self, path: Path) -> None:
+        """Remember a saved adapter, which may be pruned while it answers."""
+        self._load(path)
+        self._digest(path)
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = sha256_file(path / ADAPTER)
+        return self._digests[path]
+
+    def _train_step(self, batch: Sequence[Example], update: Update) -> StepResult:
+        whole = math.fsum(float(e.weights.sum(dtype=np.float64)) for e in batch)
+        total, targets = 0.0, 0
+        gradients = {name: np.zeros_like(p) for name, p in self.adapter.arrays().items()}
+        for start in range(0, len(batch), update.micro_batch):
+            rows = self._model.rows(batch[start : start + update.micro_batch])
+            masks = None
+            if self._config.dropout:
+                masks = Masks.draw(len(rows.targets), self._config.dropout, self._rng)
+            logits, trace = self._model.forward(rows.inputs, self.adapter, masks)
+            value, slope = update.loss(logits, rows.targets, rows.weights)
+            share = float(rows.weights.sum()) / whole
+            total += share * value
+            targets += len(rows.targets)
+            for name, part in self._model.backward(share * slope, self.adapter, trace).items():
+                gradients[name] += part
+        norm = global_norm(gradients)
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            what = "gradient" if math.isfinite(total) else "loss"
+            return StepResult(
+                loss=None,
+                components={},
+                target_tokens=targets,
+                skipped=True,
+                reason=f"the {what} was not finite",
+            )
+        factor = clip_factor(norm, update.max_grad_norm)
+        self.optimizer.step(gradients, update, factor=factor)
+        return StepResult(
+            loss=total,
+            components=components(update.loss, total),
+            target_tokens=targets,
+            grad_norm=norm,
+        )
+
+    def _forward(self, example: Example) -> NDArray[np.float64]:
+        rows = self._model.rows([example])
+        logits, _ = self._model.forward(rows.inputs, self.adapter)
+        found: NDArray[np.float64] = log_softmax(logits)[np.arange(len(rows.targets)), rows.targets]
+        return found
+
+    def _save(self, path: Path) -> None:
+        facts = {"rank": str(self._config.rank), "scale": repr(self._config.scale)}
+        write_tensors(path / ADAPTER, self.adapter.arrays(), metadata=facts)
+        steps, moments = self.optimizer.state()
+        write_tensors(path / OPTIMIZER, moments, metadata={"steps": str(steps)})
+        state = json.dumps(self._rng.bit_generator.state, sort_keys=True)
+        (path / GENERATOR).write_text(state, encoding="utf-8")
+
+    def _load(self, path: Path) -> Adapter:
+        if path not in self._saved:
+            self._saved[path] = _read_adapter(path, self._config)
+        return self._saved[path]
+
+
+def _read_adapter(path: Path, config: LoraConfig) -> Adapter:
+    arrays, facts = read_tensors(path / ADAPTER)
+    if facts["rank"] != str(config.rank):
+        raise CheckpointCorruptError(str(path / ADAPTER), f"rank {config.rank}", facts["rank"])
+    return Adapter(**arrays, scale=config.scale)

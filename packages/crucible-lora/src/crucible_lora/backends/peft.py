@@ -1,0 +1,128 @@
+"""The local backend: transformers and PEFT on this machine."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+
+from crucible_lora.capabilities import require_options
+from crucible_lora.config import LoraConfig
+from crucible_lora.errors import MissingExtraError, UnsupportedOptionError
+from crucible_lora.ports import Capabilities
+
+if TYPE_CHECKING:
+    from crucible_lora.backends.peft_session import PeftSession
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+Attention = Literal["auto", "sdpa", "eager"]
+
+
+class PeftBackend:
+    """Trains any causal language model that transformers loads, with PEFT.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        "auto" is CUDA where there is one.
+    dtype : {"auto", "float32", "bfloat16"}
+        Of the base; adapter and optimiser are float32. "auto" is bfloat16 on CUDA, else float32.
+    attention : {"auto", "sdpa", "eager"}
+        "auto" is SDPA.
+    threads : int, >= 1, optional
+        Of torch, while this backend computes. Equal bits need an equal number.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra "peft" is not installed.
+
+    Notes
+    -----
+    Logits are computed at target positions alone: same loss, less time and memory. The dropout of
+    the base is off; that of the adapter draws from a generator of the session's own, so the global
+    generators of torch and numpy are left as they are found.
+    """
+
+    name = "peft"
+    capabilities = Capabilities(
+        options=frozenset(
+            {
+                "alpha",
+                "dropout",
+                "rslora",
+                "target_modules",
+                "unembed",
+                "modules_to_save",
+                "allow_download",
+            }
+        ),
+        losses=frozenset({"cross_entropy", "custom"}),
+        logprobs=True,
+        deterministic=True,
+        local=True,
+    )
+
+    def __init__(
+        self,
+        *,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
+        attention: Attention = "auto",
+        threads: int | None = None,
+    ) -> None:
+        for name, value, known in (
+            ("device", device, ("auto", "cpu", "cuda")),
+            ("dtype", dtype, ("auto", "float32", "bfloat16")),
+            ("attention", attention, ("auto", "sdpa", "eager")),
+        ):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"`threads` must be >= 1, got {threads}")
+        for library in ("torch", "transformers", "peft", "safetensors"):
+            if importlib.util.find_spec(library) is None:
+                raise MissingExtraError("peft", library)
+        self._device, self._dtype, self._attention = device, dtype, attention
+        self._threads = threads
+
+    async def create(self, config: LoraConfig, /, *, seed: int) -> "PeftSession":
+        """Return a session with a fresh adapter; see `Backend`."""
+        self._check(config)
+        return await anyio.to_thread.run_sync(lambda: self._open(config, seed=seed, path=None))
+
+    async def resume(self, config: LoraConfig, path: Path, /) -> "PeftSession":
+        """Return a session as `save` left it; see `Backend`."""
+        self._check(config)
+        return await anyio.to_thread.run_sync(lambda: self._open(config, seed=0, path=path))
+
+    async def close(self) -> None:
+        """Free nothing: sessions hold all there is."""
+
+    def _open(self, config: LoraConfig, *, seed: int, path: Path | None) -> "PeftSession":
+        from crucible_lora.backends.bases import choose_device, load_base
+        from crucible_lora.backends.peft_session import PeftSession, limit_threads
+
+        with limit_threads(self._threads):
+            device, dtype = choose_device(self._device, self._dtype)
+            base = load_base(config, device=device, dtype=dtype, attention=self._attention)
+            session = PeftSession(base, config, seed=seed, threads=self._threads)
+            if path is not None:
+                session.load(path)
+        return session
+
+    def _check(self, config: LoraConfig) -> None:
+        require_options(config, backend=self.name, capabilities=self.capabilities)
+        if config.base_model == "reference":
+            raise UnsupportedOptionError(
+                "base_model", "reference", self.name, "that is the in-process backend's"
+            )
+        if config.base_model == "tiny" and "lm_head" not in config.modules_to_save:
+            raise UnsupportedOptionError(
+                "modules_to_save",
+                config.modules_to_save,
+                self.name,
+                'the base "tiny" is random and does not learn with a frozen head: set '
+                'modules_to_save=("lm_head",)',
+            )

@@ -1,0 +1,516 @@
+"""A model of transformers with one adapter in training."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+import transformers
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from crucible_lora.adamw import clip_factor
+from crucible_lora.backends.bases import Base
+from crucible_lora.capabilities import require_loss
+from crucible_lora.config import LoraConfig
+from crucible_lora.decoding import decode
+from crucible_lora.errors import ContextLengthError, UnsupportedOptionError
+from crucible_lora.files import sha256_file
+from crucible_lora.losses import CrossEntropy, components
+from crucible_lora.ports import Continuation, Example, Floats, LossFunction, StepResult, Update
+from crucible_lora.sampler import Sampler
+from crucible_lora.working import Workbench
+
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+OPTIMIZER, GENERATOR = "optimizer.safetensors", "generator.safetensors"
+
+
+class PeftSession:
+    """See `Session`."""
+
+    def __init__(self, base: Base, config: LoraConfig, *, seed: int, threads: int | None) -> None:
+        self._base, self._config, self._threads = base, config, threads
+        self.tokenizer = base.tokenizer
+        self._generator = torch.Generator(device=base.device).manual_seed(seed)
+        self._model = _with_adapter(base.model, config, self._generator)
+        self._model.eval()
+        _draw_first_weights(self._model, seed)
+        self._parameters = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
+        for parameter in self._parameters.values():
+            parameter.data = parameter.data.float()
+        _cast_around_whole_modules(self._model)
+        self._optimizer = torch.optim.AdamW(self._parameters.values())
+        self._dropouts = [m for m in self._model.modules() if isinstance(m, SeededDropout)]
+        self._head_alone = self._can_call_head_alone()
+        self._bench = Workbench()
+        self._saved: dict[Path, dict[str, torch.Tensor]] = {}
+        self._digests: dict[Path, str] = {}
+        self._loaded: Path | None = None  # whose weights the parameters are, until an update
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self._base.device)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the base's numbers."""
+        return str(self._base.dtype).removeprefix("torch.")
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence in tokens."""
+        return self._base.context
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory of the device that was used; a CPU does not tell."""
+        if self._base.device.type != "cuda":
+            return None
+        return int(torch.cuda.max_memory_allocated(self._base.device))
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that computed."""
+        return {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+        }
+
+    @property
+    def trainable(self) -> int:
+        """Number of values that are trained."""
+        return sum(p.numel() for p in self._parameters.values())
+
+    async def train_step(self, batch: Sequence[Example], /, *, update: Update) -> StepResult:
+        """Make one optimiser step; see `Session`."""
+        from crucible_lora.backends.peft import PeftBackend
+
+        require_loss(update.loss, backend="peft", capabilities=PeftBackend.capabilities)
+        return await self._bench.run(self._limited(lambda: self._train_step(batch, update)))
+
+    async def forward(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.float64]]:
+        """Return the log-probability of each target token; see `Session`."""
+        return await self._bench.run(self._limited(lambda: self._forward(batch)))
+
+    async def complete(
+        self,
+        tokens: Sequence[int],
+        /,
+        *,
+        adapter: Path | None,
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        top_k: int | None,
+        seed: int | None,
+        stop: Sequence[str],
+    ) -> Continuation:
+        """Continue a prompt; see `Sampling`."""
+
+        def work(cancelled: Callable[[], bool]) -> Continuation:
+            with limit_threads(self._threads), torch.inference_mode(), self._weights_of(adapter):
+                return decode(
+                    _CachedDecoder(self),
+                    tokens,
+                    tokenizer=self.tokenizer,
+                    context=self.context,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    top_p=top_p,
+                    top_k=top_k,
+                    seed=seed,
+                    stop=stop,
+                    cancelled=cancelled,
+                )
+
+        return await self._bench.run_until_cancelled(work)
+
+    async def save(self, path: Path, /) -> None:
+        """Write adapter, optimiser and generator; see `Session`."""
+        await self._bench.run(lambda: self._save(path))
+
+    def sampler(self, path: Path | None = None, /) -> Sampler:
+        """Return a saved adapter, or the base, as a model; see `Session`."""
+        label = "base" if path is None else path.name
+        return Sampler(self, path, name=f"lora/{Path(self._base.name).name}/{label}")
+
+    def identity(self, adapter: Path | None, /) -> dict[str, object]:
+        """Return what identifies the weights that answer; see `Sampling`."""
+        return {
+            "backend": "peft",
+            "base": self._base.fingerprint(),
+            "adapter_sha256": None if adapter is None else self._digest(adapter),
+        }
+
+    async def close(self) -> None:
+        """Refuse further work."""
+        await self._bench.close()
+
+    def load(self, path: Path) -> None:
+        """Set adapter, optimiser and generator to what `save` wrote."""
+        peft.set_peft_model_state_dict(self._model, load_file(path / ADAPTER))
+        moments = load_file(path / OPTIMIZER, device=str(self._base.device))
+        for name, parameter in self._parameters.items():
+            if f"{name}.step" in moments:
+                self._optimizer.state[parameter] = {
+                    "step": moments[f"{name}.step"].cpu(),
+                    "exp_avg": moments[f"{name}.exp_avg"],
+                    "exp_avg_sq": moments[f"{name}.exp_avg_sq"],
+                }
+        self._generator.set_state(load_file(path / GENERATOR)["state"])
+        self._loaded = path
+        self._digest(path)
+
+    def _digest(self, path: Path) -> str:
+        # Kept, since a checkpoint may be pruned while it answers.
+        if path not in self._digests:
+            self._digests[path] = sha256_file(path / ADAPTER)
+        return self._digests[path]
+
+    def _limited(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        def limited() -> Any:
+            with limit_threads(self._threads):
+                return work()
+
+        return limited
+
+    def _train_step(self, batch: Sequence[Example], update: Update) -> StepResult:
+        whole = math.fsum(float(e.weights.sum(dtype=np.float64)) for e in batch)
+        total, targets = 0.0, 0
+        self._optimizer.zero_grad(set_to_none=True)
+        for dropout in self._dropouts:
+            dropout.train()
+        try:
+            for start in range(0, len(batch), update.micro_batch):
+                part = batch[start : start + update.micro_batch]
+                wanted = np.concatenate([e.tokens[e.targets()] for e in part])
+                weights = np.concatenate([e.weights[e.targets()] for e in part])
+                value = _loss(update.loss, self._logits(part), wanted, weights)
+                value = value * (float(weights.sum(dtype=np.float64)) / whole)
+                value.backward()
+                total += float(value.detach())
+                targets += len(wanted)
+        finally:
+            for dropout in self._dropouts:
+                dropout.eval()
+        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+        norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients))
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            self._optimizer.zero_grad(set_to_none=True)
+            what = "gradient" if math.isfinite(total) else "loss"
+            return StepResult(
+                loss=None,
+                components={},
+                target_tokens=targets,
+                skipped=True,
+                reason=f"the {what} was not finite",
+            )
+        factor = clip_factor(norm, update.max_grad_norm)
+        for gradient in gradients:
+            gradient.mul_(factor)
+        for group in self._optimizer.param_groups:
+            group.update(
+                lr=update.learning_rate,
+                betas=update.betas,
+                eps=update.eps,
+                weight_decay=update.weight_decay,
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._loaded = None
+        return StepResult(
+            loss=total,
+            components=components(update.loss, total),
+            target_tokens=targets,
+            grad_norm=norm,
+        )
+
+    def _forward(self, batch: Sequence[Example]) -> list[NDArray[np.float64]]:
+        self._check_length(batch)
+        with torch.inference_mode():
+            logp = torch.log_softmax(self._logits(batch).double(), dim=-1)
+            wanted = np.concatenate([e.tokens[e.targets()] for e in batch])
+            rows = torch.arange(len(wanted), device=logp.device)
+            chosen = logp[rows, torch.from_numpy(wanted).to(logp.device)].cpu().numpy()
+        ends = np.cumsum([len(e.targets()) for e in batch])[:-1]
+        return [np.asarray(part, dtype=np.float64) for part in np.split(chosen, ends)]
+
+    def _check_length(self, batch: Sequence[Example]) -> None:
+        longest = max(len(e.tokens) for e in batch)
+        if self.context is not None and longest > self.context:
+            raise ContextLengthError(self.context, longest)
+
+    def _logits(self, batch: Sequence[Example]) -> torch.Tensor:
+        """Return the logits that predict the targets of a batch, shape (N, V)."""
+        width = max(len(e.tokens) for e in batch)
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros((len(batch), width), dtype=torch.long)
+        row, column = [], []
+        for i, example in enumerate(batch):
+            ids[i, : len(example.tokens)] = torch.from_numpy(example.tokens)
+            mask[i, : len(example.tokens)] = 1
+            at = example.targets()
+            row += [i] * len(at)
+            column += (at - 1).tolist()
+        device = self._base.device
+        ids, mask = ids.to(device), mask.to(device)
+        base = self._model.get_base_model()
+        if not self._head_alone:
+            return base(input_ids=ids, attention_mask=mask).logits[row, column].float()
+        hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
+        return self.head(hidden.last_hidden_state[row, column])
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits of hidden states."""
+        head = self._model.get_base_model().get_output_embeddings()
+        logits: torch.Tensor = head(hidden).float()
+        return logits
+
+    def _can_call_head_alone(self) -> bool:
+        """Return whether the head on hidden states gives the model's logits.
+
+        Some models scale or cap them behind the head.
+        """
+        base = self._model.get_base_model()
+        ids = torch.arange(1, 9, device=self._base.device)[None]
+        with torch.inference_mode():
+            whole = base(input_ids=ids).logits.float()
+            ours = self.head(base.get_decoder()(input_ids=ids).last_hidden_state)
+        return bool(torch.allclose(whole, ours, rtol=1e-3, atol=1e-3))
+
+    def next_logits(self, tokens: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
+        """Return the logits behind some more tokens, and what was read so far."""
+        base = self._model.get_base_model()
+        ids = torch.tensor([list(tokens)], device=self._base.device)
+        model = base.get_decoder() if self._head_alone else base
+        # Newer versions of transformers have renamed the argument.
+        named = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+        out = model(input_ids=ids, use_cache=True, **{named: cache})
+        if self._head_alone:
+            return self.head(out.last_hidden_state[0, -1:])[0], out[named]
+        return out.logits[0, -1].float(), out[named]
+
+    @contextmanager
+    def _weights_of(self, adapter: Path | None) -> Iterator[None]:
+        """Let the model be a saved adapter, or the base, for a while."""
+        if adapter is None:
+            with self._model.disable_adapter():
+                yield
+            return
+        if adapter == self._loaded:
+            yield
+            return
+        if adapter not in self._saved:
+            self._saved[adapter] = self._read(adapter)
+        kept = {name: p.data for name, p in self._parameters.items()}
+        for name, parameter in self._parameters.items():
+            parameter.data = self._saved[adapter][name]
+        try:
+            yield
+        finally:
+            for name, parameter in self._parameters.items():
+                parameter.data = kept[name]
+
+    def _read(self, path: Path) -> dict[str, torch.Tensor]:
+        """Return the tensors of a saved adapter by the names of the parameters."""
+        saved = load_file(path / ADAPTER, device=str(self._base.device))
+        names = peft.get_peft_model_state_dict(
+            self._model,
+            state_dict={n: n for n in self._parameters},
+            save_embedding_layers=False,
+        )
+        return {parameter: saved[name] for name, parameter in names.items()}
+
+    def _save(self, path: Path) -> None:
+        adapter = peft.get_peft_model_state_dict(self._model, save_embedding_layers=False)
+        _write(path / ADAPTER, adapter)
+        facts = self._model.peft_config["default"].to_dict()
+        facts = {k: sorted(v) if isinstance(v, set) else v for k, v in facts.items()}
+        facts |= {"inference_mode": True, "base_model_name_or_path": self._base.name}
+        text = json.dumps(facts, sort_keys=True, indent=2, default=str)
+        (path / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+        moments = {}
+        for name, parameter in self._parameters.items():
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                moments[f"{name}.{key}"] = value
+        _write(path / OPTIMIZER, moments)
+        _write(path / GENERATOR, {"state": self._generator.get_state()})
+
+
+class SeededDropout(torch.nn.Module):  # type: ignore[misc] # torch is not followed
+    """Dropout that draws from a generator of its own."""
+
+    def __init__(self, share: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.share, self.generator = share, generator
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop a share of the values while training."""
+        if not self.training:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self.share, generator=self.generator)
+        return x * kept / (1 - self.share)
+
+
+class _CachedDecoder:
+    """The model, reading along with a key-value cache."""
+
+    def __init__(self, session: PeftSession) -> None:
+        self._session, self._cache = session, None
+
+    def start(self, tokens: Sequence[int], /) -> Floats:
+        """Read a prompt and return the logits of the next token."""
+        logits, self._cache = self._session.next_logits(tokens, None)
+        return np.asarray(logits.cpu().numpy())
+
+    def advance(self, token: int, /) -> Floats:
+        """Read one more token and return the logits of the next."""
+        logits, self._cache = self._session.next_logits([token], self._cache)
+        return np.asarray(logits.cpu().numpy())
+
+
+class _Bridge(torch.autograd.Function):  # type: ignore[misc] # torch is not followed
+    """A loss in numpy within the graph of torch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, loss: LossFunction, targets: Any, weights: Any
+    ) -> torch.Tensor:
+        value, gradient = loss(logits.detach().cpu().double().numpy(), targets, weights)
+        ctx.save_for_backward(torch.from_numpy(gradient).to(logits))
+        return logits.new_tensor(value)
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[Any, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * slope, None, None, None
+
+
+def _loss(loss: LossFunction, logits: torch.Tensor, targets: Any, weights: Any) -> torch.Tensor:
+    if not isinstance(loss, CrossEntropy):
+        found: torch.Tensor = _Bridge.apply(logits, loss, targets, weights)
+        return found
+    each = torch.nn.functional.cross_entropy(
+        logits,
+        torch.from_numpy(targets).to(logits.device),
+        reduction="none",
+        label_smoothing=loss.label_smoothing,
+    )
+    w = torch.from_numpy(weights).to(each)
+    return (each * w).sum() / w.sum()
+
+
+@contextmanager
+def limit_threads(threads: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads for a while."""
+    before = torch.get_num_threads()
+    if threads is None or threads == before:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _with_adapter(model: Any, config: LoraConfig, generator: torch.Generator) -> Any:
+    alpha = 2.0 * config.rank if config.alpha is None else config.alpha
+    adapter = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=alpha,
+        lora_dropout=config.dropout,
+        use_rslora=config.rslora,
+        target_modules=_targets(model, config),
+        modules_to_save=list(config.modules_to_save) or None,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # PEFT asks transformers a question that transformers has renamed.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        adapted = peft.get_peft_model(model, adapter)
+    for module in list(adapted.modules()):
+        dropouts = getattr(module, "lora_dropout", None)
+        if dropouts is not None and config.dropout:
+            dropouts["default"] = SeededDropout(config.dropout, generator)
+    return adapted
+
+
+def _cast_around_whole_modules(model: Any) -> None:
+    """Let modules trained whole, in float32, take and give the numbers of their neighbours."""
+
+    def take(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        kind = next(module.parameters()).dtype
+        return tuple(
+            g.to(kind) if torch.is_tensor(g) and g.is_floating_point() else g for g in given
+        )
+
+    def give(module: Any, given: tuple[Any, ...], out: Any) -> Any:
+        return out.to(given[0].dtype) if torch.is_tensor(out) else out
+
+    head = model.get_base_model().get_output_embeddings()
+    for module in model.modules():
+        trained = getattr(module, "modules_to_save", None)
+        if trained is not None and "default" in trained:
+            trained["default"].register_forward_pre_hook(take)
+            if module is not head:  # logits stay as exact as they are
+                trained["default"].register_forward_hook(give)
+
+
+def _draw_first_weights(model: Any, seed: int) -> None:
+    """Draw A within 1/sqrt(fan-in), as PEFT does, from a generator of this run's own; B is zero."""
+    rng = np.random.default_rng(seed)
+    for name, parameter in sorted(model.named_parameters()):
+        if ".lora_A." in name:
+            bound = 1 / math.sqrt(parameter.shape[1])
+            drawn = rng.uniform(-bound, bound, tuple(parameter.shape))
+            parameter.data.copy_(torch.from_numpy(drawn))
+
+
+def _targets(model: Any, config: LoraConfig) -> list[str]:
+    """Return the names of the layers to adapt."""
+    head = model.get_output_embeddings()
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | transformers.pytorch_utils.Conv1D)
+        and module is not head
+    }
+    wanted = config.target_modules
+    if isinstance(wanted, tuple):
+        found = {n for n in layers if any(n == w or n.endswith(f".{w}") for w in wanted)}
+        missing = [w for w in wanted if not any(n == w or n.endswith(f".{w}") for n in layers)]
+        if missing:
+            leaves = ", ".join(sorted({n.rpartition(".")[2] for n in layers}))
+            reason = f"the model has no linear layer {missing[0]!r}; it has {leaves}"
+            raise UnsupportedOptionError("target_modules", wanted, "peft", reason)
+    else:
+        marks = {"all-linear": ("",), "attention": ("attn", "attention"), "mlp": ("mlp", "ffn")}
+        found = {n for n in layers if any(m in n.lower() for m in marks[wanted])}
+        if not found:
+            reason = "the model has no layer of that kind; name its layers"
+            raise UnsupportedOptionError("target_modules", wanted, "peft", reason)
+    names = {n.rpartition(".")[2] for n in found}
+    exact = {n for n in layers if n.rpartition(".")[2] in names} == found
+    targets = sorted(names if exact else found)
+    if config.unembed:
+        if model.config.tie_word_embeddings:
+            reason = "the model's head is its embedding too, so it cannot be adapted alone"
+            raise UnsupportedOptionError("unembed", True, "peft", reason)
+        targets += [n.rpartition(".")[2] for n, m in model.named_modules() if m is head]
+    return targets
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    whole = {n: t.detach().to("cpu").contiguous().clone() for n, t in tensors.items()}
+    save_file(whole, path, metadata={"format": "pt"})

@@ -1,0 +1,226 @@
+"""An experiment: a name, a configuration, a backend, and a folder with its runs."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crucible_lora.capabilities import require_options
+from crucible_lora.checkpoints import CheckpointStore
+from crucible_lora.config import LoraConfig, sha256_json
+from crucible_lora.errors import CheckpointNotFoundError, ResumeMismatchError
+from crucible_lora.files import write_whole
+from crucible_lora.formats import ChatFormat, PlainFormat
+from crucible_lora.ports import Backend
+from crucible_lora.records import Json, plain
+from crucible_lora.results import StepRow
+from crucible_lora.runs import Run
+from crucible_lora.sampler import Sampler
+from crucible_lora.sync import run_sync
+
+_FILE = "experiment.json"
+_SCHEMA = "crucible-lora/experiment/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoraExperiment:
+    """What `create_experiment` returns.
+
+    `id` is a function of name, configuration, backend and seed, and names the folder.
+    """
+
+    id: str
+    name: str
+    config: LoraConfig
+    backend: Backend
+    directory: Path
+    seed: int
+    description: str
+    tags: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+    @property
+    def backend_name(self) -> str:
+        """Name of the backend, as reports show it."""
+        return self.backend.name
+
+    def checkpoints(self) -> CheckpointStore:
+        """Return the checkpoints of the last run.
+
+        Raises
+        ------
+        CheckpointNotFoundError
+            If nothing was trained yet.
+        """
+        return self.last_run("latest").store()
+
+    def history(self) -> tuple[StepRow, ...]:
+        """Return the updates of the last run, as far as its latest checkpoint knows them."""
+        run = self.last_run("latest")
+        report = run.report()
+        if report is not None:
+            return report.history
+        store = run.store()
+        rows = store.state(store.get("latest").name)["history"]
+        return tuple(StepRow.from_dict(row) for row in rows)
+
+    def sampler(self, checkpoint: str = "best") -> Sampler:
+        """Return an adapter of the last run as a model.
+
+        The weights are loaded before it returns. Prompts get the chat template and the system
+        message that the adapter was trained with.
+
+        Parameters
+        ----------
+        checkpoint : str
+            "best", "latest", the name of one, or "base" for the model without adapter.
+
+        Raises
+        ------
+        CheckpointNotFoundError, CheckpointCorruptError
+        """
+        run = Run.latest(self.directory)
+        path = None
+        if checkpoint != "base":
+            found = self.last_run(checkpoint).store().get(checkpoint)
+            path, checkpoint = found.path, found.name
+
+        async def load() -> Any:
+            if path is None:
+                return await self.backend.create(self.config, seed=self.seed)
+            return await self.backend.resume(self.config, path)
+
+        format = None if run is None else run.format
+        return Sampler(
+            run_sync(load),
+            path,
+            name=f"lora/{self.name}/{checkpoint}",
+            system=format.system if isinstance(format, ChatFormat) else None,
+            plain=isinstance(format, PlainFormat),
+        )
+
+    def last_run(self, wanted: str) -> Run:
+        """Return the last run; there is no checkpoint `wanted` without one."""
+        run = Run.latest(self.directory)
+        if run is None:
+            raise CheckpointNotFoundError(wanted, (), "nothing was trained yet")
+        return run
+
+    @classmethod
+    def open(
+        cls, path: Path | str, *, backend: Backend | Literal["auto"] = "auto"
+    ) -> "LoraExperiment":
+        """Return an experiment from its folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        ResumeMismatchError
+            If the backend is not the one that it was made with.
+        """
+        data = json.loads((Path(path) / _FILE).read_text(encoding="utf-8"))
+        config = LoraConfig.from_dict(data["config"])
+        chosen = choose_backend(config, backend)
+        if chosen.name != data["backend"]:
+            raise ResumeMismatchError(["backend"])
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            config=config,
+            backend=chosen,
+            directory=Path(path),
+            seed=data["seed"],
+            description=data["description"],
+            tags=tuple(data["tags"]),
+            metadata=data["metadata"],
+        )
+
+
+def create_experiment(
+    name: str,
+    config: LoraConfig | Mapping[str, object],
+    *,
+    backend: Backend | Literal["auto"] = "auto",
+    directory: Path | str = ".crucible/lora",
+    description: str = "",
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, Json] | None = None,
+    seed: int = 0,
+) -> LoraExperiment:
+    """Make an experiment, or find the one of the same name, configuration, backend and seed.
+
+    Parameters
+    ----------
+    name : str
+    config : LoraConfig or mapping
+        In a mapping, an unknown key is an error.
+    backend : Backend or "auto"
+        "auto" is `InProcessBackend` for the base "reference" and `PeftBackend` for any other.
+    directory : path
+        A folder of the experiment's own is made in it.
+    description, tags, metadata
+        For people; they change nothing.
+    seed : int, >= 0
+        Of the adapter's first weights, of dropout and of the order of items.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    UnsupportedOptionError
+        If the backend cannot honour the configuration.
+    MissingExtraError
+        If the backend's libraries are not installed.
+    """
+    if not name.strip():
+        raise ValueError(f"`name` must not be empty, got {name!r}")
+    if seed < 0:
+        raise ValueError(f"`seed` must be >= 0, got {seed}")
+    if not isinstance(config, LoraConfig):
+        config = LoraConfig.from_mapping(config)
+    chosen = choose_backend(config, backend)
+    require_options(config, backend=chosen.name, capabilities=chosen.capabilities)
+    identity = [name, config.to_dict(), chosen.name, seed]
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "experiment"
+    identifier = f"{slug[:40]}-{sha256_json(identity)[:8]}"
+    folder = Path(directory) / identifier
+    experiment = LoraExperiment(
+        id=identifier,
+        name=name,
+        config=config,
+        backend=chosen,
+        directory=folder,
+        seed=seed,
+        description=description,
+        tags=tuple(tags),
+        metadata=dict(metadata or {}),
+    )
+    content = {
+        "schema": _SCHEMA,
+        "id": identifier,
+        "name": name,
+        "config": config.to_dict(),
+        "backend": chosen.name,
+        "seed": seed,
+        "description": description,
+        "tags": list(tags),
+        "metadata": plain(experiment.metadata),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / _FILE, json.dumps(content, sort_keys=True, ensure_ascii=False))
+    return experiment
+
+
+def choose_backend(config: LoraConfig, backend: Backend | Literal["auto"]) -> Backend:
+    """Return the backend itself, or for "auto" the one for the base model."""
+    from crucible_lora.backends.inprocess import InProcessBackend
+    from crucible_lora.backends.peft import PeftBackend
+
+    if not isinstance(backend, str):
+        return backend
+    if backend != "auto":
+        raise ValueError(f'`backend` must be a Backend or "auto", got {backend!r}')
+    return InProcessBackend() if config.base_model == "reference" else PeftBackend()

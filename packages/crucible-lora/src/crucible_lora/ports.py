@@ -1,0 +1,284 @@
+"""What this package needs of others: backends, their sessions, tokenizers and losses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crucible_lora.config import LoraConfig
+
+if TYPE_CHECKING:
+    from crucible_lora.sampler import Sampler
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """An item as tokens.
+
+    Parameters
+    ----------
+    item_id : str
+    tokens : int64, shape (T,)
+    weights : float32, shape (T,)
+        `weights[t]` weighs the prediction of token t in the loss: 0 for the prompt. `weights[0]` is
+        0, since nothing stands before it, and the sum is positive.
+    """
+
+    item_id: str
+    tokens: Ints
+    weights: NDArray[np.float32]
+
+    def targets(self) -> NDArray[np.intp]:
+        """Return the positions of the tokens that are learned."""
+        return np.flatnonzero(self.weights)
+
+
+class LossFunction(Protocol):
+    """A loss over the target tokens of a batch."""
+
+    @property
+    def name(self) -> str:
+        """Return the name under which its value is reported."""
+        ...
+
+    def __call__(
+        self, logits: Floats, targets: Ints, weights: Floats, /
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the loss and its gradient.
+
+        Parameters
+        ----------
+        logits : shape (N, V)
+        targets : shape (N,), in [0, V)
+        weights : shape (N,), >= 0, with a positive sum
+
+        Returns
+        -------
+        value : float
+            A mean over the N rows weighted by `weights`, so that the parts of a batch add up to
+            the whole.
+        gradient : shape (N, V)
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """How one optimiser step is made.
+
+    The examples of a step are worked off `micro_batch` at a time; the loss is the weighted mean
+    over the target tokens of all of them.
+    """
+
+    learning_rate: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    max_grad_norm: float | None
+    loss: LossFunction
+    micro_batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What one optimiser step did.
+
+    `grad_norm` is the norm before clipping, None where a backend does not tell. A `skipped` step
+    changed nothing, for `reason`; `loss` is None then unless it is a number.
+    """
+
+    loss: float | None
+    components: Mapping[str, float]
+    target_tokens: int
+    grad_norm: float | None = None
+    skipped: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backend can do.
+
+    Parameters
+    ----------
+    options : names of fields of `LoraConfig`
+        Those that it honours at other values than the default. Rank, learning rate, schedule and
+        optimiser every backend honours.
+    losses : names of losses
+        With "custom", any `LossFunction`.
+    logprobs : bool
+        Whether `Session.forward` works.
+    deterministic : bool
+        Whether equal seeds give equal adapters.
+    local : bool
+        Whether it runs on this machine.
+    """
+
+    options: frozenset[str]
+    losses: frozenset[str]
+    logprobs: bool
+    deterministic: bool
+    local: bool
+
+
+class Tokenizer(Protocol):
+    """Text to tokens and back."""
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Return the tokens that stand before a text without chat template."""
+        ...
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Return the tokens that end an answer; the first is the one to learn."""
+        ...
+
+    def encode(self, text: str, /) -> list[int]:
+        """Return the tokens of a text, without special ones around it."""
+        ...
+
+    def decode(self, ids: Sequence[int], /) -> str:
+        """Return the text of tokens, without special ones."""
+        ...
+
+    def chat(self, messages: Sequence[Message], /, *, generation_prompt: bool) -> list[int]:
+        """Return messages in the model's template, with the head of an answer if asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """Tokens that a model produced, the one that ended the answer included.
+
+    `logprobs` are natural, at temperature 1 and without top-p or top-k.
+    """
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish: Literal["stop", "length"]
+
+
+class Sampling(Protocol):
+    """What a `Sampler` needs of a session."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Return the model's tokenizer."""
+        ...
+
+    def identity(self, adapter: Path | None, /) -> dict[str, object]:
+        """Return what identifies the weights that answer: backend, base and adapter's SHA-256."""
+        ...
+
+    async def complete(
+        self,
+        tokens: Sequence[int],
+        /,
+        *,
+        adapter: Path | None,
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        top_k: int | None,
+        seed: int | None,
+        stop: Sequence[str],
+    ) -> Continuation:
+        """Continue a prompt; `adapter=None` is the base model.
+
+        Raises
+        ------
+        ContextLengthError
+            If the prompt leaves no room.
+        SessionClosedError
+        """
+        ...
+
+
+class Session(Sampling, Protocol):
+    """A model with one adapter in training."""
+
+    @property
+    def device(self) -> str:
+        """Return where it runs."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of its base's numbers."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        """Return the longest sequence in tokens; None is no limit."""
+        ...
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Return the most memory used so far, where it can be known."""
+        ...
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions of the libraries that computed."""
+        ...
+
+    async def train_step(self, batch: Sequence[Example], /, *, update: Update) -> StepResult:
+        """Make one optimiser step."""
+        ...
+
+    async def forward(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.float64]]:
+        """Return the log-probability of each target token, one array per example."""
+        ...
+
+    async def save(self, path: Path, /) -> None:
+        """Write adapter, optimiser and generator state into a folder that exists."""
+        ...
+
+    def sampler(self, path: Path | None = None, /) -> "Sampler":
+        """Return the adapter saved at `path` as a model; None is the base model."""
+        ...
+
+    async def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class Backend(Protocol):
+    """Makes sessions."""
+
+    @property
+    def name(self) -> str:
+        """Return the name that every report shows."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what the backend can do."""
+        ...
+
+    async def create(self, config: LoraConfig, /, *, seed: int) -> Session:
+        """Return a session with a fresh adapter.
+
+        Raises
+        ------
+        UnsupportedOptionError
+            If an option cannot be honoured, before anything is loaded or paid.
+        """
+        ...
+
+    async def resume(self, config: LoraConfig, path: Path, /) -> Session:
+        """Return a session as `Session.save` left it: adapter, optimiser and generators."""
+        ...
+
+    async def close(self) -> None:
+        """Free what the backend holds."""
+        ...

@@ -1,0 +1,384 @@
+import random
+import warnings
+
+import numpy as np
+import pytest
+
+from crucible_lora import (
+    LoraConfig,
+    PeftBackend,
+    create_experiment,
+    evaluate_sync,
+    resume_sync,
+    train_sync,
+)
+from crucible_lora.demo import demo_findings, findings_schema
+from crucible_lora.errors import (
+    BaseModelNotFoundError,
+    ContextLengthError,
+    UnsupportedOptionError,
+)
+from crucible_lora.formats import Conversation
+from crucible_lora.losses import CrossEntropy
+from crucible_lora.masking import lay_out, prompt_tokens
+from crucible_lora.ports import Example, Update
+from crucible_lora.schemas import JsonSchema
+from crucible_lora.testing import check_backend
+
+torch = pytest.importorskip("torch")
+peft = pytest.importorskip("peft")
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.anyio
+TINY = {"base_model": "tiny", "modules_to_save": ["lm_head"], "lr": 1e-2}
+
+
+def backend(**options):
+    return PeftBackend(threads=1, device="cpu", **options)
+
+
+def config(**changes):
+    return LoraConfig.from_mapping({**TINY, **changes})
+
+
+def chat(question, answer, **options):
+    return Conversation(
+        messages=({"role": "user", "content": question},), completion=answer, **options
+    )
+
+
+def update(**changes):
+    values = {
+        "learning_rate": 1e-2,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "loss": CrossEntropy(),
+        "micro_batch": 8,
+    }
+    return Update(**{**values, **changes})
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_the_backend_keeps_the_promises_of_the_port(anyio_backend):
+    dropout = 0.05 if anyio_backend == "trio" else 0.0
+    await check_backend(backend, config=config(dropout=dropout))
+
+
+async def test_there_are_as_many_trained_values_as_described():
+    session = await backend().create(config(), seed=0)
+    # 16 (in + out) of 7 layers in 2 blocks, and the head, 64 x 260
+    assert session.trainable == 32_768 + 64 * 260 == 49_408
+    attention = await backend().create(config(target_modules="attention"), seed=0)
+    assert attention.trainable == 2 * 16 * (128 + 96 + 96 + 128) + 64 * 260
+    named = await backend().create(config(target_modules=("q_proj",)), seed=0)
+    assert named.trainable == 2 * 16 * 128 + 64 * 260
+
+
+def test_the_tiny_model_learns_the_demo_task(tmp_path):
+    experiment = create_experiment("tiny", TINY, backend=backend(), directory=tmp_path)
+    report = train_sync(experiment, demo_findings(400), epochs=2, batch_size=8)
+    assert report.backend == "peft"
+    assert (report.device, report.dtype, report.peak_memory_bytes) == ("cpu", "float32", None)
+    assert report.loss_first >= 5.4  # ln 260 = 5.561 is uniform
+    assert report.loss_final <= 0.2
+    assert set(report.versions) >= {"torch", "transformers", "peft"}
+    evaluation = evaluate_sync(
+        experiment, demo_findings(16, held_out=True), max_tokens=60,
+        schema=JsonSchema(findings_schema()),
+    )  # fmt: skip
+    assert evaluation.delta["schema_compliance"].base == 0.0
+    assert evaluation.metrics["schema_compliance"].value >= 0.9
+    assert evaluation.delta["nll"].base >= 5.4
+
+
+@pytest.mark.parametrize(
+    "changes", [{"modules_to_save": ()}, {"modules_to_save": ("embed_tokens",)}]
+)
+async def test_a_frozen_head_is_refused_since_it_would_not_learn(changes):
+    with pytest.raises(UnsupportedOptionError, match="does not learn with a frozen head"):
+        await backend().create(config(**changes), seed=0)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path):
+    def make(folder):
+        return create_experiment(
+            "tiny", {**TINY, "dropout": 0.05}, backend=backend(), directory=tmp_path / folder
+        )
+
+    def on_step(row):
+        if row.step == 6:
+            raise Killed
+
+    items, options = demo_findings(48), {"epochs": 2, "evaluate_every": 3, "checkpoint_every": 5}
+    whole = train_sync(make("a"), items, validation=demo_findings(4, held_out=True), **options)
+    assert whole.steps == 12
+    cut = make("b")
+    with pytest.raises(Killed):
+        train_sync(
+            cut, items, validation=demo_findings(4, held_out=True), on_step=on_step, **options
+        )
+    went_on = resume_sync(cut)
+    assert [r.loss for r in went_on.history] == [r.loss for r in whole.history]
+    assert [r.validation for r in went_on.history] == [r.validation for r in whole.history]
+    files = [
+        c.path / "adapter_model.safetensors"
+        for c in (whole.checkpoints[-1], went_on.checkpoints[-1])
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert whole.checkpoints[-1].sha256 == went_on.checkpoints[-1].sha256
+
+
+async def test_global_generators_and_threads_are_left_as_found(tmp_path):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+
+    def state():
+        return (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate(), torch.get_num_threads())  # fmt: skip
+
+    before = state()
+    session = await backend().create(config(dropout=0.1), seed=3)
+    example = lay_out("x", chat("q", "answer"), session.tokenizer)
+    await session.train_step([example], update=update())
+    await session.save(tmp_path)
+    await session.sampler(tmp_path).generate("q", temperature=1.0, seed=1, max_tokens=3)
+    assert state() == before
+
+
+async def test_accumulation_is_one_batch_and_padding_changes_nothing():
+    pairs = [(f"question {i}", "answer " * (1 + i % 4)) for i in range(8)]
+    found = {}
+    for micro in (8, 2, 3):
+        session = await backend().create(config(), seed=0)
+        batch = [lay_out(str(i), chat(q, a), session.tokenizer) for i, (q, a) in enumerate(pairs)]
+        steps = [
+            await session.train_step(batch, update=update(micro_batch=micro)) for _ in range(3)
+        ]
+        found[micro] = [(s.loss, s.grad_norm) for s in steps]
+    np.testing.assert_allclose(found[2], found[8], atol=1e-5)
+    np.testing.assert_allclose(found[3], found[8], atol=1e-5)
+
+
+async def test_the_loss_and_its_gradient_are_those_of_the_numpy_loss():
+    class Numpy:
+        name = "numpy"
+
+        def __call__(self, logits, targets, weights, /):
+            return CrossEntropy(label_smoothing=0.1)(logits, targets, weights)
+
+    steps = []
+    for loss in (CrossEntropy(label_smoothing=0.1), Numpy()):
+        session = await backend().create(config(), seed=0)
+        batch = [
+            lay_out(str(i), chat("q", "answer" * i, weight=i), session.tokenizer) for i in (1, 2)
+        ]
+        steps.append([await session.train_step(batch, update=update(loss=loss)) for _ in range(3)])
+    for ours, theirs in zip(*steps, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, abs=1e-5)
+        assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-4)
+
+
+async def test_a_loss_that_is_no_number_changes_nothing():
+    class Broken:
+        name = "broken"
+
+        def __call__(self, logits, targets, weights, /):
+            return float("nan"), np.full(logits.shape, np.nan)
+
+    session = await backend().create(config(), seed=0)
+    batch = [lay_out("x", chat("q", "answer"), session.tokenizer)]
+    before = await session.forward(batch)
+    result = await session.train_step(batch, update=update(loss=Broken()))
+    assert (result.skipped, result.loss) == (True, None)
+    np.testing.assert_array_equal(before[0], (await session.forward(batch))[0])
+
+
+@pytest.fixture
+async def trained(tmp_path):
+    session = await backend().create(config(dropout=0.05), seed=0)
+    batch = [
+        lay_out(q, chat(q, a), session.tokenizer) for q, a in (("say it", "abc"), ("go", "xyz"))
+    ]
+    for _ in range(40):
+        await session.train_step(batch, update=update())
+    await session.save(tmp_path)
+    return session, tmp_path
+
+
+async def test_the_log_probabilities_of_an_answer_are_those_of_the_forward_pass(trained):
+    session, path = trained
+    assert (await session.sampler(path).generate("say it")).text == "abc"
+    prompt = prompt_tokens(chat("say it", ""), session.tokenizer)
+    for temperature in (0.0, 2.0):  # one token at a time with a cache, and all at once without
+        answer = await session.complete(
+            prompt, adapter=path, max_tokens=12, temperature=temperature, top_p=1.0, top_k=None,
+            seed=4, stop=(),
+        )  # fmt: skip
+        tokens = np.array([*prompt, *answer.tokens])
+        weights = (np.arange(len(tokens)) >= len(prompt)).astype(np.float32)
+        example = Example(item_id="x", tokens=tokens, weights=weights)
+        (forward,) = await session.forward([example])
+        np.testing.assert_allclose(answer.logprobs, forward, atol=1e-4)
+
+
+async def test_a_saved_adapter_answers_while_another_is_in_training(trained, tmp_path):
+    session, path = trained
+    batch = [lay_out("x", chat("say it", "def"), session.tokenizer)]
+    for _ in range(40):
+        await session.train_step(batch, update=update())
+    before = await session.forward(batch)
+    assert (await session.sampler(path).generate("say it")).text == "abc"
+    assert (await session.sampler().generate("say it", max_tokens=5)).text != "abc"
+    later = tmp_path / "later"
+    later.mkdir()
+    await session.save(later)
+    assert (await session.sampler(later).generate("say it")).text == "def"
+    np.testing.assert_array_equal(before[0], (await session.forward(batch))[0])
+
+
+async def test_plain_peft_loads_the_adapter_and_gives_the_same_logits(trained):
+    session, path = trained
+    from crucible_lora.backends.bases import load_base
+
+    model = load_base(
+        config(), device=torch.device("cpu"), dtype=torch.float32, attention="sdpa"
+    ).model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = peft.PeftModel.from_pretrained(model, str(path))
+    example = lay_out("x", chat("say it", "abc"), session.tokenizer)
+    with torch.inference_mode():
+        logp = torch.log_softmax(
+            loaded(torch.from_numpy(example.tokens)[None]).logits[0].double(), -1
+        )
+    at = example.targets()
+    theirs = logp[at - 1, example.tokens[at]].numpy()
+    (ours,) = await session.forward([example])
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+async def test_a_prompt_beyond_the_context_is_refused(trained):
+    session, path = trained
+    with pytest.raises(ContextLengthError, match="do not fit the model's context of 2048"):
+        await session.sampler(path).generate("x" * 2048)
+    answer = await session.sampler().generate("x" * 2040, max_tokens=1000)
+    assert answer.output_tokens <= 2048 - 2042
+
+
+async def test_bfloat16_trains_with_an_adapter_in_float32():
+    session = await backend(dtype="bfloat16").create(config(), seed=0)
+    assert session.dtype == "bfloat16"
+    assert {p.dtype for p in session._parameters.values()} == {torch.float32}
+    batch = [lay_out("x", chat("say it", "hello"), session.tokenizer)]
+    steps = [await session.train_step(batch, update=update()) for _ in range(20)]
+    assert steps[-1].loss < steps[0].loss / 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model of one layer with tied weights, and a tokenizer with a template, on disk."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    path = tmp_path_factory.mktemp("model")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {c: i for i, c in enumerate(alphabet)}
+    vocabulary |= {
+        "<|end|>": 256,
+        "<|user|>": 257,
+        "<|assistant|>": 258,
+        "<|system|>": 259,
+        "he": 260,
+    }
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("h", "e")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|end|>",
+        additional_special_tokens=["<|user|>", "<|assistant|>", "<|system|>"],
+    )  # fmt: skip
+    fast.chat_template = (
+        "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    fast.save_pretrained(path)
+    settings = transformers.LlamaConfig(
+        vocab_size=261, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256,
+        tie_word_embeddings=True, eos_token_id=256, bos_token_id=None,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.LlamaForCausalLM(settings).save_pretrained(path)
+    return path
+
+
+async def test_a_model_on_disk_is_trained_and_its_template_masked(folder, tmp_path):
+    one = LoraConfig(base_model=str(folder), learning_rate=1e-2)
+    session = await backend().create(one, seed=0)
+    assert session.context == 256
+    example = lay_out("x", chat("say it", "hello"), session.tokenizer)
+    targets = example.tokens[example.targets()].tolist()
+    assert session.tokenizer.decode(targets) == "hello"
+    assert targets[0] == 260
+    assert targets[-1] == 256  # the line feed that the template adds is not learned
+    assert len(targets) == 5  # he l l o <end>
+    await session.save(tmp_path)
+    found = session.sampler(tmp_path).fingerprint()
+    assert len(str(found["base"])) == 64
+    assert found != session.sampler().fingerprint()
+    steps = [await session.train_step([example], update=update()) for _ in range(3)]
+    assert steps[2].loss < steps[0].loss
+
+
+async def test_a_completion_that_merges_with_a_plain_prompt_is_split(folder):
+    session = await backend().create(LoraConfig(base_model=str(folder)), seed=0)
+    example = lay_out("x", chat("oh", "ello", plain=True), session.tokenizer)
+    start = example.targets()[0]
+    assert session.tokenizer.decode(example.tokens[:start].tolist()) == "oh"
+    assert session.tokenizer.decode(example.tokens[start:].tolist()) == "ello"
+
+
+async def test_options_that_the_model_cannot_honour_are_refused(folder):
+    for changes, option in (
+        ({"unembed": True}, "unembed"),  # its head is its embedding
+        ({"target_modules": ("query",)}, "target_modules"),
+    ):
+        with pytest.raises(UnsupportedOptionError, match=f"cannot honour {option}"):
+            await backend().create(LoraConfig(base_model=str(folder), **changes), seed=0)
+    with pytest.raises(UnsupportedOptionError, match="that is the in-process backend's"):
+        await backend().create(LoraConfig(base_model="reference"), seed=0)
+
+
+async def test_the_head_can_be_adapted_where_it_is_no_embedding(folder, tmp_path):
+    settings = transformers.AutoConfig.from_pretrained(folder)
+    settings.tie_word_embeddings = False
+    with torch.random.fork_rng():
+        transformers.LlamaForCausalLM(settings).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    plain = LoraConfig(base_model=str(tmp_path))
+    both = LoraConfig(base_model=str(tmp_path), unembed=True)
+    sizes = [(await backend().create(c, seed=0)).trainable for c in (plain, both)]
+    assert sizes[1] - sizes[0] == 16 * (32 + 261)
+
+
+async def test_an_unknown_base_says_what_was_tried():
+    with pytest.raises(BaseModelNotFoundError, match="not without allow_download") as caught:
+        await backend().create(LoraConfig(base_model="nobody/nothing"), seed=0)
+    assert len(caught.value.tried) == 3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+async def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(UnsupportedOptionError, match="torch finds no CUDA device"):
+        await PeftBackend(device="cuda").create(config(), seed=0)
+
+
+@pytest.mark.parametrize("options", [{"device": "tpu"}, {"dtype": "int8"}, {"attention": "x"}, {"threads": 0}])  # fmt: skip
+def test_bad_options_are_named(options):
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be"):
+        PeftBackend(**options)
