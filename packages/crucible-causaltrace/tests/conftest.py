@@ -36,7 +36,7 @@ def oddities() -> str:
     return ODDITIES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """A real browser; its absence is a failure in CI, else a skip."""
     path = shutil.which("chromium")
@@ -47,6 +47,7 @@ def chromium():
         pytest.skip(reason)
     from playwright.sync_api import sync_playwright
 
+    # Not for the whole session: until it closes, an event loop runs in this thread.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

@@ -68,7 +68,10 @@ def run_chain(folder: Folder) -> "Chain":
     """Return what the system decided in a run, from its recorded spans."""
     from crucible_causaltrace import chain_from_events
 
-    return chain_from_events(_events(folder), task=str(folder.manifest()["name"]))
+    manifest = folder.manifest()
+    return chain_from_events(
+        _events(folder), task=str(manifest["name"]), id=str(manifest["digest"])
+    )
 
 
 def _events(folder: Folder) -> Iterator[Mapping[str, Any]]:
