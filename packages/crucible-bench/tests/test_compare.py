@@ -164,7 +164,19 @@ def test_markup_in_labels_stays_text():
     assert r"\<b\>\|" in result.markdown()
 
 
-def test_importing_the_package_loads_no_scipy():
-    code = "import sys, crucible_bench; print(any(m.split('.')[0] in {'scipy', 'pandas', 'statsmodels', 'torch'} for m in sys.modules))"
+@pytest.mark.parametrize("statement", ["import crucible_bench", "from crucible_bench import *"])
+def test_importing_the_package_and_every_name_loads_no_scipy(statement):
+    heavy = {
+        "scipy",
+        "pandas",
+        "statsmodels",
+        "torch",
+        "transformers",
+        "pyarrow",
+        "datasets",
+        "ray",
+        "altair",
+    }
+    code = f"{statement}; import sys; print(sorted({heavy!r} & {{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "[]"

@@ -132,7 +132,7 @@ def test_quantile_intervals_cover():
 
 def test_the_percentile_bootstrap_agrees_with_scipy():
     x = np.random.default_rng(2).exponential(size=80)
-    ours = bootstrap("mean", x, rng=0).interval
+    ours = bootstrap("mean", x, method="percentile", rng=0).interval
     theirs = stats.bootstrap((x,), np.mean, method="percentile", rng=1).confidence_interval
     # two runs of 9,999 resamples: the limits' Monte Carlo error is about 1 % of the width
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02 * float(theirs.high - theirs.low))  # fmt: skip
@@ -143,3 +143,15 @@ def test_the_bootstrap_needs_a_generator_and_repeats_with_its_seed():
     assert bootstrap("median", x, rng=4) == bootstrap("median", x, rng=4)
     with pytest.raises(TypeError, match="rng"):
         bootstrap("median", x)
+
+
+def test_a_great_many_p_values_are_corrected_like_scipy_ties_and_neighbours_included():
+    rng = np.random.default_rng(0)
+    p = rng.random(30_000)
+    p[:5_000] = np.round(p[:5_000], 2)
+    p[5_000:6_000] = 0.3 + np.arange(1_000)[::-1] * 2.0**-53  # nearer than the packed bits can tell
+    p[6_000] = -0.0
+    ours = correct(p, method="benjamini_hochberg", family="f").adjusted
+    assert ours == pytest.approx(stats.false_discovery_control(np.abs(p)), rel=1e-12)
+    holm = np.array(correct(p, method="holm", family="f").adjusted)
+    assert (np.diff(holm[np.argsort(p, kind="stable")]) >= 0).all()

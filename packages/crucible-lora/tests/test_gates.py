@@ -1,4 +1,6 @@
+import doctest
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -206,3 +208,9 @@ def test_a_result_survives_storage():
     assert result.to_dict()["schema"] == "crucible-lora/gate-result/1"
     with pytest.raises(ValueError, match="must hold fields of GateResult"):
         GateResult.from_dict({**result.to_dict(), "extra": 1})
+
+
+def test_the_examples_are_true():
+    result = doctest.testmod(sys.modules[gate_sample_size.__module__])
+    assert result.attempted == 3
+    assert result.failed == 0

@@ -150,6 +150,16 @@ async def test_global_generators_and_threads_are_left_as_found(tmp_path):
     assert state() == before
 
 
+async def test_the_global_generator_decides_nothing():
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        session = await backend().create(config(dropout=0.1), seed=0)
+        example = lay_out("x", chat("q", "answer"), session.tokenizer)
+        found.append([await session.train_step([example], update=update()) for _ in range(3)])
+    assert found[0] == found[1]
+
+
 async def test_accumulation_is_one_batch_and_padding_changes_nothing():
     pairs = [(f"question {i}", "answer " * (1 + i % 4)) for i in range(8)]
     found = {}

@@ -1,7 +1,8 @@
 """From what users have to checked float arrays."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +35,8 @@ def scores(
         where = int(np.flatnonzero(np.isinf(array))[0])
         raise ValueError(f"`{name}` must be finite, got an infinity at index {where}")
     missing = np.isnan(array)
+    if array.size and float(np.abs(array[~missing]).max(initial=0.0)) > 1e150:
+        raise ValueError(f"`{name}` must be within +-1e150, whose squares can still be summed")
     if array.ndim == 1 and missing.any() and nan == "raise":
         raise ValueError(
             f"`{name}` must not hold NaN, got {int(missing.sum())}, the first at index "
@@ -51,17 +54,18 @@ def pair(
     treatment: ArrayLike | Mapping[str, float],
     *,
     ids: Sequence[str] | None,
+    cluster: ArrayLike | Mapping[str, object] | None,
     missing: Literal["raise", "drop"],
     nan: Literal["raise", "omit"],
-) -> tuple[Array, Array, int]:
-    """Return both arms item by item, and the number of items left out.
+) -> tuple[Array, Array, NDArray[Any] | None, int]:
+    """Return both arms item by item, their cluster labels, and the number of items left out.
 
     Raises
     ------
     UnmatchedPairsError
         If mappings have different keys and `missing` is "raise".
     PseudoReplicationError
-        If `ids` repeat.
+        If `ids` repeat and no cluster is named.
     ValueError
         If lengths differ, or the data are not scores.
     """
@@ -72,10 +76,20 @@ def pair(
         if any(only) and missing == "raise":
             raise UnmatchedPairsError(*only)
         dropped = len(only[0]) + len(only[1])
-        common = [key for key in control if key in treatment]
+        # In order of the ids: the order of a mapping changes nothing.
+        common = sorted((key for key in control if key in treatment), key=str)
+        if cluster is not None and not isinstance(cluster, Mapping):
+            raise ValueError("`cluster` must be a mapping of item id to label, as the scores are")
+        if isinstance(cluster, Mapping):
+            unknown = [key for key in common if key not in cluster]
+            if unknown:
+                raise ValueError(f"`cluster` must have a label for every item, lacks {unknown[:5]}")
+            cluster = [str(cluster[key]) for key in common]
         control, treatment = [control[k] for k in common], [treatment[k] for k in common]
     elif isinstance(control, Mapping) or isinstance(treatment, Mapping):
         raise ValueError("`control` and `treatment` must both be mappings, or neither")
+    elif isinstance(cluster, Mapping):
+        raise ValueError("`cluster` must be one label per item unless scores are mappings")
     a = scores("control", control, nan=nan)
     b = scores("treatment", treatment, nan=nan)
     if len(a) != len(b):
@@ -84,20 +98,31 @@ def pair(
         )
     if a.ndim != b.ndim:
         raise ValueError("`control` and `treatment` must have the same number of dimensions")
+    labels = None if cluster is None else np.asarray(cluster)
+    if labels is not None and labels.shape != (len(a),):
+        raise ValueError(f"`cluster` must have one label per item, got {labels.size} for {len(a)}")
     if ids is not None:
         if len(ids) != len(a):
             raise ValueError(f"`ids` must have one id per item, got {len(ids)} for {len(a)}")
-        seen: set[str] = set()
-        repeated = tuple(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        if repeated:
+        repeated = duplicates(ids)
+        if repeated and cluster is None:
             raise PseudoReplicationError(
-                repeated, "put the repeats of an item into one row (items x repeats)"
+                repeated,
+                "put the repeats of an item into one row (items x repeats), or name them with "
+                "cluster=",
             )
     if a.ndim == 1 and nan == "omit":
         keep = ~(np.isnan(a) | np.isnan(b))
         dropped += int((~keep).sum())
         a, b = scores("control", a[keep]), scores("treatment", b[keep])
-    return a, b, dropped
+        labels = None if labels is None else labels[keep]
+    return a, b, labels, dropped
+
+
+def duplicates(ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids that occur again, each once."""
+    counts = Counter(ids)
+    return tuple(str(i) for i, count in counts.items() if count > 1)
 
 
 def is_binary(*arrays: Array) -> bool:

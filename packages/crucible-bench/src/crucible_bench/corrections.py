@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from crucible_bench.arrays import Array
 from crucible_bench.results import Correction
 
 Method = Literal[
@@ -52,8 +54,21 @@ def correct(
         raise ValueError("`p_values` must hold at least one number")
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"`p_values` must be in [0, 1], got {p[~((p >= 0) & (p <= 1))][0]}")
+    adjusted = adjust(p, method=method)
+    return Correction(
+        method=method,
+        alpha=alpha,
+        family=family,
+        p_values=tuple(p.tolist()),
+        adjusted=tuple(adjusted.tolist()),
+        rejected=tuple((adjusted <= alpha + 1e-12).tolist()),
+    )
+
+
+def adjust(p: Array, *, method: Method) -> Array:
+    """Return corrected p-values of checked ones, as an array; `correct` is for everything else."""
     m = p.size
-    order = np.argsort(p, kind="stable")
+    order, ordered = _ascending(p)
     ranks = np.arange(1, m + 1)
     if method == "none":
         adjusted = p.copy()
@@ -61,7 +76,6 @@ def correct(
         adjusted = p * m
     else:
         adjusted = np.empty(m)
-        ordered = p[order]
         if method == "holm":
             adjusted[order] = np.maximum.accumulate(ordered * (m - ranks + 1))
         else:
@@ -71,12 +85,28 @@ def correct(
                 "benjamini_yekutieli": m / ranks * (1 / ranks).sum(),
             }[method]
             adjusted[order] = np.minimum.accumulate((ordered * factor)[::-1])[::-1]
-    adjusted = np.maximum(np.minimum(adjusted, 1.0), p)
-    return Correction(
-        method=method,
-        alpha=alpha,
-        family=family,
-        p_values=tuple(p.tolist()),
-        adjusted=tuple(adjusted.tolist()),
-        rejected=tuple((adjusted <= alpha + 1e-12).tolist()),
-    )
+    np.minimum(adjusted, 1.0, out=adjusted)
+    return np.maximum(adjusted, p, out=adjusted)
+
+
+def _ascending(p: Array) -> tuple[NDArray[np.intp], Array]:
+    """Return the order of p-values and the ordered ones.
+
+    Equal ones stand in any order: their results are equal. A million are sorted in half of
+    argsort's time: the index goes into the lowest bits of the number, which is sorted as an integer
+    (numbers >= 0 and their bits have one order); what those bits would have told apart is nearly
+    sorted then, and a merge sort puts it right.
+    """
+    if p.size < 10_000:
+        order = np.argsort(p)
+        return order, p[order]
+    low = np.uint64((1 << (p.size - 1).bit_length()) - 1)
+    keys = (p + 0.0).view(np.uint64)  # + 0.0 takes the sign from -0.0
+    packed = (keys & ~low) | np.arange(p.size, dtype=np.uint64)
+    packed.sort()
+    order = (packed & low).astype(np.intp)
+    ordered = p[order]
+    if (ordered[1:] < ordered[:-1]).any():
+        order = order[np.argsort(ordered, kind="stable")]
+        ordered = p[order]
+    return order, ordered

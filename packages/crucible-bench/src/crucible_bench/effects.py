@@ -1,100 +1,236 @@
-"""Effect sizes with intervals. Magnitude words are conventions and are named as such."""
+"""Effect sizes with intervals. Magnitude words are conventions and are named as such.
+
+Standardised differences and conversions are here; `rates` (risks and odds), `dominance` (ranks) and
+`explained` (shares of variance, association) hold the others, and all can be had from here.
+"""
 
 import math
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from crucible_bench.arrays import Array
+from crucible_bench.arrays import item_means, scores
+from crucible_bench.dominance import matched_rank_biserial as matched_rank_biserial
+from crucible_bench.dominance import prob_superiority as prob_superiority
+from crucible_bench.dominance import rank_biserial as rank_biserial
+from crucible_bench.explained import cramers_v as cramers_v
+from crucible_bench.explained import epsilon_squared as epsilon_squared
+from crucible_bench.explained import eta_squared as eta_squared
+from crucible_bench.explained import generalized_eta_squared as generalized_eta_squared
+from crucible_bench.explained import omega_squared as omega_squared
+from crucible_bench.explained import partial_eta_squared as partial_eta_squared
+from crucible_bench.explained import phi as phi
+from crucible_bench.rates import cohens_h as cohens_h
+from crucible_bench.rates import odds_ratio as odds_ratio
+from crucible_bench.rates import odds_ratio_paired as odds_ratio_paired
+from crucible_bench.rates import risk_difference as risk_difference
+from crucible_bench.rates import risk_ratio as risk_ratio
 from crucible_bench.results import Effect, Interval
 
 
-def cohens_d(control: Array, treatment: Array, *, confidence: float = 0.95) -> Effect:
-    """Compute Cohen's d: difference over the pooled SD, interval from the noncentral t.
+def cohens_d(
+    control: ArrayLike,
+    treatment: ArrayLike,
+    *,
+    standardizer: Literal["pooled", "average", "control"] = "pooled",
+    confidence: float = 0.95,
+) -> Effect:
+    """Compute Cohen's d of two independent groups, interval from the noncentral t.
+
+    Parameters
+    ----------
+    standardizer : {"pooled", "average", "control"}
+        What the difference is divided by: the pooled SD, the root mean of both variances, or the
+        control's SD (Glass's delta, with the control's degrees of freedom).
+
+    Notes
+    -----
+    Without variation there is no value; the reason says whether the means differ. For "average" the
+    noncentral t is that of Welch's t with Delacre's degrees of freedom.
 
     References
     ----------
-    .. [1] J. Cohen, Statistical Power Analysis, 2nd ed., 1988; the bands .2, .5, .8 are his.
+    .. [1] J. Cohen, Statistical Power Analysis, 2nd ed., 1988; the bands .2, .5, .8 are his, 1.2 is
+       Sawilowsky's (JMASM 8(2), 2009).
+    .. [2] M. Delacre et al., "Why Hedges' g_s* ...", PsyArXiv tu6mp, 2021.
     """
-    n0, n1 = control.size, treatment.size
-    df = n0 + n1 - 2
-    pooled = math.sqrt(
-        ((n0 - 1) * float(control.var(ddof=1)) + (n1 - 1) * float(treatment.var(ddof=1))) / df
-    )
-    difference = float(treatment.mean() - control.mean())
+    x = item_means(scores("control", control))
+    y = item_means(scores("treatment", treatment))
+    n0, n1 = x.size, y.size
+    v0, v1 = float(x.var(ddof=1)), float(y.var(ddof=1))
+    difference = float(y.mean() - x.mean())
     scale = math.sqrt(1 / n0 + 1 / n1)
-    return _standardised("cohens_d", difference, pooled, scale, df, confidence)
+    if standardizer == "pooled":
+        df = float(n0 + n1 - 2)
+        sd = math.sqrt(((n0 - 1) * v0 + (n1 - 1) * v1) / df)
+        return _standardised("cohens_d", difference, sd, scale, df, confidence)
+    if standardizer == "control":
+        sd = math.sqrt(v0)
+        return _standardised("glass_delta", difference, sd, scale, n0 - 1, confidence)
+    if standardizer != "average":
+        raise ValueError(
+            f'`standardizer` must be "pooled", "average" or "control", got {standardizer!r}'
+        )
+    sd = math.sqrt((v0 + v1) / 2)
+    weight = (n1 - 1) * v0**2 + (n0 - 1) * v1**2
+    df = (n0 - 1) * (n1 - 1) * (v0 + v1) ** 2 / weight if weight > 0 else float(n0 + n1 - 2)
+    scale = math.sqrt(v0 / n0 + v1 / n1) / sd if sd > 0 else scale
+    return _standardised("cohens_d_average", difference, sd, scale, df, confidence)
 
 
-def hedges_g(control: Array, treatment: Array, *, confidence: float = 0.95) -> Effect:
-    """Compute Hedges' g: Cohen's d times the exact small-sample factor J(df)."""
+def hedges_g(control: ArrayLike, treatment: ArrayLike, *, confidence: float = 0.95) -> Effect:
+    """Compute Hedges' g: Cohen's d times the exact small-sample factor J(df).
+
+    References
+    ----------
+    .. [1] L. V. Hedges, Journal of Educational Statistics 6(2), 107-128, 1981.
+    """
+    x = item_means(scores("control", control))
+    y = item_means(scores("treatment", treatment))
+    d = cohens_d(x, y, confidence=confidence)
+    return _corrected("hedges_g", d, x.size + y.size - 2)
+
+
+def d_z(differences: ArrayLike, *, confidence: float = 0.95) -> Effect:
+    """Compute d_z: mean of the paired differences over their SD, interval from the noncentral t."""
+    d = item_means(scores("differences", differences))
+    n = d.size
+    return _standardised(
+        "d_z", float(d.mean()), float(d.std(ddof=1)), math.sqrt(1 / n), n - 1, confidence
+    )
+
+
+def g_z(differences: ArrayLike, *, confidence: float = 0.95) -> Effect:
+    """Compute g_z: d_z times the exact small-sample factor J(n - 1)."""
+    d = item_means(scores("differences", differences))
+    return _corrected("g_z", d_z(d, confidence=confidence), d.size - 1)
+
+
+def d_av(control: ArrayLike, treatment: ArrayLike, *, confidence: float = 0.95) -> Effect:
+    """Compute d_av of paired scores: mean difference over the average SD of the two arms.
+
+    Notes
+    -----
+    It is on the scale of an independent d, unlike d_z. The interval is normal with Bonett's
+    variance.
+
+    References
+    ----------
+    .. [1] D. G. Bonett, Psychological Methods 13(2), 99-109, 2008, equation 12.
+    """
     from scipy import special
 
-    d = cohens_d(control, treatment, confidence=confidence)
+    x = item_means(scores("control", control))
+    y = item_means(scores("treatment", treatment))
+    if x.size != y.size:
+        raise ValueError(f"`control` and `treatment` must be paired, got {x.size} and {y.size}")
+    n = x.size
+    difference = float((y - x).mean())
+    v0, v1 = float(x.var(ddof=1)), float(y.var(ddof=1))
+    sd = math.sqrt((v0 + v1) / 2)
+    if (nothing := _no_variation("d_av", difference, sd)) is not None:
+        return nothing
+    value = difference / sd
+    covariance = float(np.cov(x, y)[0, 1])
+    variance = value**2 * (v0**2 + v1**2 + 2 * covariance**2) / (8 * (n - 1) * sd**4) + float(
+        (y - x).var(ddof=1)
+    ) / ((n - 1) * sd**2)
+    half = float(special.ndtri((1 + confidence) / 2)) * math.sqrt(variance)
+    return Effect(
+        name="d_av",
+        value=value,
+        interval=Interval(
+            low=value - half, high=value + half, level=confidence, method="Bonett 2008"
+        ),
+        magnitude=d_band(value),
+    )
+
+
+def r_from_z(z: float, n: int) -> Effect:
+    """Compute r = z / sqrt(n) of a normal test statistic; without interval."""
+    if n < 1:
+        raise ValueError(f"`n` must be >= 1, got {n}")
+    value = z / math.sqrt(n)
+    return Effect(name="r", value=value, magnitude=r_band(value), reason="no interval: z alone")
+
+
+def d_to_r(d: float, *, ratio: float = 1.0) -> float:
+    """Convert Cohen's d to a point-biserial r; `ratio` is n_treatment / n_control."""
+    return d / math.sqrt(d**2 + (1 + ratio) ** 2 / ratio)
+
+
+def r_to_d(r: float, *, ratio: float = 1.0) -> float:
+    """Convert a point-biserial r to Cohen's d; `ratio` is n_treatment / n_control."""
+    if not -1 < r < 1:
+        raise ValueError(f"`r` must be in (-1, 1), got {r}")
+    return r * math.sqrt((1 + ratio) ** 2 / ratio) / math.sqrt(1 - r**2)
+
+
+def d_to_log_odds(d: float) -> float:
+    """Convert Cohen's d to a log odds ratio, d * pi / sqrt(3) (logistic distributions)."""
+    return d * math.pi / math.sqrt(3)
+
+
+def log_odds_to_d(log_odds: float) -> float:
+    """Convert a log odds ratio to Cohen's d."""
+    return log_odds * math.sqrt(3) / math.pi
+
+
+def eta_to_f(eta_squared: float) -> float:
+    """Convert eta squared to Cohen's f."""
+    if not 0 <= eta_squared < 1:
+        raise ValueError(f"`eta_squared` must be in [0, 1), got {eta_squared}")
+    return math.sqrt(eta_squared / (1 - eta_squared))
+
+
+def f_to_eta(f: float) -> float:
+    """Convert Cohen's f to eta squared."""
+    return f**2 / (1 + f**2)
+
+
+def d_band(d: float) -> str:
+    """Return the conventional word for abs(d)."""
+    for limit, word in ((0.2, "negligible"), (0.5, "small"), (0.8, "medium"), (1.2, "large")):
+        if abs(d) < limit:
+            return word
+    return "very large"
+
+
+def r_band(r: float) -> str:
+    """Return Cohen's word for abs(r): .1 small, .3 medium, .5 large."""
+    for limit, word in ((0.1, "negligible"), (0.3, "small"), (0.5, "medium")):
+        if abs(r) < limit:
+            return word
+    return "large"
+
+
+def _corrected(name: str, d: Effect, df: float) -> Effect:
+    from scipy import special
+
     if d.value is None:
-        return Effect(name="hedges_g", value=None, reason=d.reason)
-    half = (control.size + treatment.size - 2) / 2
-    j = math.exp(special.gammaln(half) - special.gammaln(half - 0.5)) / math.sqrt(half)
+        return Effect(name=name, value=None, reason=d.reason)
+    j = math.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / math.sqrt(df / 2)
     interval = d.interval
     if interval is not None and interval.low is not None and interval.high is not None:
         interval = Interval(
             low=interval.low * j, high=interval.high * j, level=interval.level, method="J * d"
         )
-    return Effect(name="hedges_g", value=d.value * j, interval=interval, magnitude=d.magnitude)
+    return Effect(name=name, value=d.value * j, interval=interval, magnitude=d_band(d.value * j))
 
 
-def d_z(differences: Array, *, confidence: float = 0.95) -> Effect:
-    """Compute d_z: mean of the paired differences over their SD, interval from the noncentral t."""
-    n = differences.size
-    return _standardised(
-        "d_z",
-        float(differences.mean()),
-        float(differences.std(ddof=1)),
-        math.sqrt(1 / n),
-        n - 1,
-        confidence,
-    )
-
-
-def risk_difference(value: float, interval: Interval | None) -> Effect:
-    """Wrap a difference of proportions as an effect size."""
-    return Effect(name="risk_difference", value=value, interval=interval)
-
-
-def odds_ratio_paired(
-    control_only: int, treatment_only: int, *, confidence: float = 0.95
-) -> Effect:
-    """Compute the conditional odds ratio of paired binary scores, treatment_only / control_only.
-
-    Notes
-    -----
-    The interval maps the Clopper-Pearson interval of c / (b + c). Without discordant pairs, or with
-    none on one side, there is no value.
-    """
-    from crucible_bench.intervals import proportion_interval
-
-    b, c = control_only, treatment_only
-    if b + c == 0:
-        return Effect(name="odds_ratio", value=None, reason="no discordant pairs")
-    share = proportion_interval(c, b + c, confidence=confidence, method="clopper_pearson")
-    assert share.low is not None
-    assert share.high is not None
-    interval = Interval(
-        low=share.low / (1 - share.low),
-        high=None if share.high == 1 else share.high / (1 - share.high),
-        level=confidence,
-        method="clopper_pearson",
-    )
-    if b == 0:
-        return Effect(name="odds_ratio", value=None, interval=interval, reason="infinite")
-    return Effect(name="odds_ratio", value=c / b, interval=interval)
+def _no_variation(name: str, difference: float, sd: float) -> Effect | None:
+    if sd > 1e-14 * max(1.0, abs(difference)) and np.isfinite(sd):
+        return None
+    same = math.isclose(difference, 0.0, abs_tol=1e-14)
+    return Effect(name=name, value=None, reason="no variation" if same else "infinite")
 
 
 def _standardised(
     name: str, difference: float, sd: float, scale: float, df: float, confidence: float
 ) -> Effect:
-    if not sd > 1e-14 * max(1.0, abs(difference)) or not np.isfinite(sd):
-        same = math.isclose(difference, 0.0, abs_tol=1e-14)
-        return Effect(name=name, value=None, reason="no variation" if same else "infinite")
+    if (nothing := _no_variation(name, difference, sd)) is not None:
+        return nothing
     value = difference / sd
     low, high = (
         _noncentrality(value / scale, df, probability) * scale
@@ -104,7 +240,7 @@ def _standardised(
         name=name,
         value=value,
         interval=Interval(low=low, high=high, level=confidence, method="noncentral t"),
-        magnitude=_band(abs(value)),
+        magnitude=d_band(value),
     )
 
 
@@ -113,7 +249,14 @@ def _noncentrality(t: float, df: float, probability: float) -> float:
     from scipy import optimize, special
 
     def distance(nc: float) -> float:
-        return float(special.nctdtr(df, nc, t)) - probability
+        below = float(special.nctdtr(df, nc, t))
+        if math.isnan(below):  # far tails, where scipy.special gives up and boost does not
+            from scipy.stats import nct
+
+            below = float(nct.cdf(t, df, nc))
+        if math.isnan(below):
+            below = 1.0 if nc < t else 0.0
+        return below - probability
 
     width = 2.0 + abs(t) / math.sqrt(2 * df)
     low, high = t - 2 * width, t + 2 * width
@@ -122,10 +265,3 @@ def _noncentrality(t: float, df: float, probability: float) -> float:
     while distance(high) > 0:
         high += width
     return float(optimize.brentq(distance, low, high, xtol=1e-12))
-
-
-def _band(d: float) -> str:
-    for limit, word in ((0.2, "negligible"), (0.5, "small"), (0.8, "medium"), (1.2, "large")):
-        if d < limit:
-            return word
-    return "very large"

@@ -1,4 +1,4 @@
-"""What can go wrong, readable at the top: BenchError > the named cases."""
+"""What can go wrong: BenchError > PseudoReplication, UnmatchedPairs, Degenerate, MissingExtra."""
 
 
 class BenchError(Exception):
@@ -32,3 +32,25 @@ class UnmatchedPairsError(BenchError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.only_control, self.only_treatment)
+
+
+class DegenerateDataError(BenchError):
+    """The data cannot answer at all, whatever the method."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.reason,)
+
+
+class MissingExtraError(BenchError):
+    """A function needs an optional dependency that is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f'install "{extra}" to use this function')
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.extra,)

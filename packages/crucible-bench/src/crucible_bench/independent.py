@@ -1,30 +1,48 @@
 """Two groups of different items, or of users: an A/B test."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crucible_bench import effects, means, tables
-from crucible_bench.arrays import Array, check_confidence, is_binary, item_means, scores
+from crucible_bench import clusters, effects, means, permutations, ranks, tables
+from crucible_bench.arrays import Array, duplicates, is_binary, item_means, scores
+from crucible_bench.diagnostics import quick_checks
 from crucible_bench.errors import PseudoReplicationError
-from crucible_bench.results import Alternative, Comparison, Effect, TestResult
-from crucible_bench.verdicts import decide, describe_arm
+from crucible_bench.results import Alternative, Comparison, Effect, Interval, TestResult
+from crucible_bench.selection import Estimand, IndependentTest, choose
+from crucible_bench.spans import record, span
+from crucible_bench.verdicts import (
+    as_seed,
+    check_question,
+    common_warnings,
+    describe_arm,
+    descriptive,
+    item_icc,
+    verdict_of,
+)
 
 
 def compare(
     control: ArrayLike,
     treatment: ArrayLike,
     *,
-    test: Literal["default", "welch_t", "two_proportions"] = "default",
+    test: IndependentTest = "default",
+    estimand: Estimand = "mean",
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
     sesoi: float | None = None,
     higher_is_better: bool = True,
+    cluster: tuple[ArrayLike, ArrayLike] | None = None,
     ids: tuple[Sequence[str], Sequence[str]] | None = None,
     labels: tuple[str, str] = ("control", "treatment"),
     nan: Literal["raise", "omit"] = "raise",
+    robustness: bool = True,
+    n_resamples: int = 9_999,
+    rng: int | np.random.Generator | None = None,
 ) -> Comparison:
     """Compare two independent groups.
 
@@ -32,122 +50,266 @@ def compare(
     ----------
     control, treatment : (n,) array or (n, repeats) array
         The difference is treatment - control; repeats are averaged within their item.
-    test : {"default", "welch_t", "two_proportions"}
-        The default is Welch's t, whatever the variances, and for 0/1 scores the score test.
-    alternative, confidence, sesoi, higher_is_better, labels, nan
-        As for `compare_paired`.
+    test : str
+        "default" is Welch's t, whatever the variances, and for 0/1 scores the score test. "auto"
+        replaces t by the permutation distribution where n is small or skewed. Or "welch_t",
+        "student_t", "yuen_t", "mann_whitney", "brunner_munzel", "permutation" (of the studentised
+        difference), "two_proportions", "fisher_exact".
+    estimand : {"mean", "dominance"}
+        Dominance is P(treatment > control) + P(equal) / 2; `difference` is then that minus 1/2.
+    cluster : pair of label sequences, optional
+        Scores that belong together, such as users of one account. A cluster lies in one arm.
     ids : pair of sequences of str, optional
         Items of each arm; an item in both arms raises, since the design is then paired.
+    robustness : bool
+        Add other tests of the same question.
+    n_resamples, rng
+        For permutations; `rng` is needed above the number that can be enumerated.
+    alternative, confidence, sesoi, higher_is_better, labels, nan
+        As for `compare_paired`.
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------
     ValueError
         If the scores or an argument cannot be used.
     PseudoReplicationError
-        If an id repeats, or stands in both arms.
+        If an id repeats without clusters, or an id or a cluster stands in both arms.
 
     Notes
     -----
     No test of assumptions decides which test is used: such gates raise the type-I error.
+    `difference` is of what the test is about: means, trimmed means (Yuen), the Hodges-Lehmann shift
+    (Mann-Whitney).
 
     References
     ----------
     .. [1] B. L. Welch, Biometrika 34(1-2), 28-35, 1947.
     .. [2] I. Campbell, Statistics in Medicine 26(19), 3661-3675, 2007.
     .. [3] O. Miettinen, M. Nurminen, Statistics in Medicine 4(2), 213-226, 1985.
+    .. [4] J. E. Pustejovsky, E. Tipton, JBES 36(4), 672-683, 2018 (CR2).
 
     Examples
     --------
     >>> result = compare([0.89, 0.87, 0.90, 0.88, 0.91], [0.96, 0.97, 0.94, 0.95, 0.98])
     >>> print(result.apa())
-    t(8) = 7.00, p < .001, d = 4.43, difference = 0.070, 95 % CI [0.047, 0.093], n = 5 and 5
+    t(8) = 7.00, p < .001, d = 4.43, 95% CI [1.93, 6.86]
     """
-    check_confidence(confidence)
-    if sesoi is not None and not sesoi > 0:
-        raise ValueError(f"`sesoi` must be > 0, got {sesoi}")
-    if test not in ("default", "welch_t", "two_proportions"):
-        raise ValueError(f"`test` is not a test of independent groups: {test!r}")
-    _check_ids(ids)
-    x = item_means(scores("control", control, nan=nan))
-    y = item_means(scores("treatment", treatment, nan=nan))
-    missing = int(np.isnan(x).sum()), int(np.isnan(y).sum())
-    x, y = scores("control", x[~np.isnan(x)]), scores("treatment", y[~np.isnan(y)])
+    check_question(confidence, sesoi, alternative)
+    first, second = (
+        scores(name, data, nan=nan)
+        for name, data in (("control", control), ("treatment", treatment))
+    )
+    _check_ids(ids, (len(first), len(second)), clustered=cluster is not None)
+    x, y = item_means(first), item_means(second)
+    keep = ~np.isnan(x), ~np.isnan(y)
+    groups = None if cluster is None else _labels(cluster, keep)
+    missing = int((~keep[0]).sum()), int((~keep[1]).sum())
+    x, y = scores("control", x[keep[0]]), scores("treatment", y[keep[1]])
     binary = is_binary(x, y)
-    if test == "two_proportions" and not binary:
-        raise ValueError("`test` 'two_proportions' needs scores of 0 and 1")
-    chosen = test if test != "default" else "two_proportions" if binary else "welch_t"
+    selection = choose(
+        test, estimand, (x, y), paired=False, binary=binary, clustered=groups is not None
+    )
+    seed = as_seed(rng)
+    with span("compare", test=selection.test, rule=selection.rule, n_control=x.size,
+              n_treatment=y.size) as current:  # fmt: skip
 
-    def run(level: float) -> TestResult:
-        if chosen == "welch_t":
-            return means.welch_t(x, y, alternative=alternative, confidence=level)
-        return tables.two_proportions(
-            (int(x.sum()), x.size),
-            (int(y.sum()), y.size),
+        def run(level: float) -> TestResult:
+            return _run(selection.test, x, y, groups, estimand, alternative, level,
+                        n_resamples, seed)  # fmt: skip
+
+        main = run(confidence)
+        found = _effects(x, y, main, binary, estimand, confidence)
+        if groups is not None:
+            found = descriptive(found)
+        of = (None, None) if groups is None else groups
+        arms = [
+            describe_arm(labels[i], arm, n_missing=missing[i], clusters=of[i])
+            for i, arm in enumerate((x, y))
+        ]
+        difference = float(y.mean() - x.mean()) if main.estimate is None else main.estimate
+        result = Comparison(
+            design="independent",
+            outcome="binary" if binary else "continuous",
+            estimand=estimand,
+            control=arms[0],
+            treatment=arms[1],
+            difference=difference,
+            confidence_interval=main.interval,
+            test=selection.test,
+            statistic_name=main.statistic_name,
+            statistic=main.statistic,
+            df=main.df,
+            p_value=main.p_value,
             alternative=alternative,
-            confidence=level,
+            alpha=round(1 - confidence, 12),
+            effect_size=found[0],
+            effect_sizes={e.name: e for e in found},
+            selection=selection,
+            diagnostics=quick_checks(x, y, paired=False),
+            robustness=(
+                _robustness(x, y, groups, main.name, binary, alternative, n_resamples, seed)
+                if robustness
+                else ()
+            ),
+            verdict=verdict_of(run, main, sesoi, higher_is_better, confidence),
+            icc=item_icc(first, second, groups),
+            warnings=common_warnings(main, round(1 - confidence, 12)),
+            metadata=_counts(x, y) if binary else {},
         )
+        record(current, result)
+    return result
 
-    main = run(confidence)
-    if chosen == "welch_t":
-        effect = effects.cohens_d(x, y, confidence=confidence)
-        sizes: tuple[Effect, ...] = (effect, effects.hedges_g(x, y, confidence=confidence))
-    else:
-        effect = effects.risk_difference(float(y.mean() - x.mean()), main.interval)
-        sizes = (effect,)
-    verdict = None
-    if sesoi is not None and main.interval is not None:
-        wide = run(1 - 2 * (1 - confidence)).interval
-        assert wide is not None  # the same data gave an interval a moment ago
-        verdict = decide(main.interval, wide, sesoi=sesoi, higher_is_better=higher_is_better)
-    why = "scores are 0 or 1" if binary else "scores are not only 0 and 1"
-    return Comparison(
-        design="independent",
-        outcome="binary" if binary else "continuous",
-        control=describe_arm(labels[0], x, n_missing=missing[0]),
-        treatment=describe_arm(labels[1], y, n_missing=missing[1]),
-        difference=float(y.mean() - x.mean()),
-        confidence_interval=main.interval,
-        test=chosen,
-        statistic_name=main.statistic_name,
-        statistic=main.statistic,
-        df=main.df,
-        p_value=main.p_value,
-        alternative=alternative,
-        alpha=1 - confidence,
-        effect_size=effect,
-        effect_sizes={e.name: e for e in sizes},
-        reasons=(f"independent groups and {why}: {chosen}",),
-        robustness=_mann_whitney(x, y, alternative),
-        verdict=verdict,
-        warnings=main.notes,
+
+def _run(
+    test: str,
+    x: Array,
+    y: Array,
+    groups: tuple[Array, Array] | None,
+    estimand: Estimand,
+    alternative: Alternative,
+    level: float,
+    n_resamples: int,
+    seed: int | None,
+) -> TestResult:
+    counts = (int(x.sum()), x.size), (int(y.sum()), y.size)
+    if test == "cluster_t":
+        assert groups is not None  # the selection looked
+        return clusters.cluster_welch(
+            x, y, cluster=groups, alternative=alternative, confidence=level
+        )
+    if test == "permutation":
+        return permutations.permutation_test(
+            x, y, cluster=groups, alternative=alternative, n_resamples=n_resamples,
+            statistic="mean_difference" if groups is not None else "studentized",
+            confidence=level, rng=seed,
+        )  # fmt: skip
+    if test == "two_proportions":
+        return tables.two_proportions(*counts, alternative=alternative, confidence=level)
+    if test == "fisher_exact":
+        return tables.fisher_exact(*counts, alternative=alternative, confidence=level)
+    functions = {
+        "welch_t": means.welch_t,
+        "student_t": means.student_t,
+        "yuen_t": means.yuen_t,
+        "mann_whitney": ranks.mann_whitney,
+        "brunner_munzel": ranks.brunner_munzel,
+    }
+    found = functions[test](x, y, alternative=alternative, confidence=level)
+    if estimand == "dominance" or test == "brunner_munzel":
+        return _beyond_chance(found)
+    return found
+
+
+def _beyond_chance(test: TestResult) -> TestResult:
+    """Restate a rank test as P(T > C) + P(equal) / 2 - 1/2, the difference of dominance."""
+    found = next((e for e in test.effects if e.name == "prob_superiority"), None)
+    if found is None or found.value is None:
+        return test
+    interval = found.interval
+    if interval is not None and interval.low is not None and interval.high is not None:
+        interval = Interval(
+            low=interval.low - 0.5, high=interval.high - 0.5, level=interval.level,
+            method=interval.method,
+        )  # fmt: skip
+    return replace(test, estimate=found.value - 0.5, interval=interval)
+
+
+def _effects(
+    x: Array, y: Array, main: TestResult, binary: bool, estimand: Estimand, confidence: float
+) -> tuple[Effect, ...]:
+    if estimand == "dominance" or main.name in ("mann_whitney", "brunner_munzel"):
+        return (
+            effects.prob_superiority(x, y, confidence=confidence),
+            effects.rank_biserial(x, y, confidence=confidence),
+        )
+    if binary:
+        counts = (int(x.sum()), x.size), (int(y.sum()), y.size)
+        difference = float(y.mean() - x.mean())
+        return (
+            effects.risk_difference(difference, main.interval),
+            effects.risk_ratio(*counts, confidence=confidence),
+            effects.odds_ratio(*counts, confidence=confidence),
+            effects.cohens_h(*counts, confidence=confidence),
+        )
+    return (
+        effects.cohens_d(x, y, confidence=confidence),
+        effects.hedges_g(x, y, confidence=confidence),
+        effects.cohens_d(x, y, standardizer="control", confidence=confidence),
+        effects.prob_superiority(x, y, confidence=confidence),
     )
 
 
-def _check_ids(ids: tuple[Sequence[str], Sequence[str]] | None) -> None:
+def _robustness(
+    x: Array,
+    y: Array,
+    groups: tuple[Array, Array] | None,
+    used: str,
+    binary: bool,
+    alternative: Alternative,
+    n_resamples: int,
+    seed: int | None,
+) -> tuple[TestResult, ...]:
+    if groups is not None:
+        if used != "cluster_t" or not _enumerable(groups, n_resamples, seed):
+            return ()
+        test = permutations.permutation_test(
+            x, y, cluster=groups, alternative=alternative, n_resamples=n_resamples, rng=seed
+        )
+        return (replace(test, name="cluster_permutation"),)
+    if binary:
+        counts = (int(x.sum()), x.size), (int(y.sum()), y.size)
+        found = [tables.fisher_exact(*counts, alternative=alternative)]
+    else:
+        found = [ranks.u_test(x, y, method="auto", alternative=alternative)]
+        if min(x.size, y.size) >= 5:
+            found.append(means.yuen_t(x, y, alternative=alternative))
+    return tuple(test for test in found if test.name != used)
+
+
+def _enumerable(groups: tuple[Array, Array], n_resamples: int, seed: int | None) -> bool:
+    """Say whether cluster labels can be exchanged: few clusters, all ways listed or a seed."""
+    counts = [np.unique(g).size for g in groups]
+    if sum(counts) > 40:
+        return False
+    return seed is not None or math.comb(sum(counts), counts[0]) <= n_resamples
+
+
+def _labels(cluster: tuple[ArrayLike, ArrayLike], keep: tuple[Array, Array]) -> tuple[Array, Array]:
+    if len(cluster) != 2:
+        raise ValueError("`cluster` must be a pair of label sequences, one for each arm")
+    found = []
+    for name, labels, kept in zip(("control", "treatment"), cluster, keep, strict=True):
+        array = np.asarray(labels)
+        if array.shape != kept.shape:
+            raise ValueError(
+                f"`cluster` must have one label per {name} score, got {array.size} for {kept.size}"
+            )
+        found.append(array[kept])
+    return found[0], found[1]
+
+
+def _check_ids(
+    ids: tuple[Sequence[str], Sequence[str]] | None, sizes: tuple[int, int], *, clustered: bool
+) -> None:
     if ids is None:
         return
-    for arm in ids:
-        repeated = tuple(sorted({i for i in arm if list(arm).count(i) > 1}))
-        if repeated:
-            raise PseudoReplicationError(repeated, "put repeats into one row (items x repeats)")
+    for arm, size in zip(ids, sizes, strict=True):
+        if len(arm) != size:
+            raise ValueError(f"`ids` must have one id per score, got {len(arm)} for {size}")
+        repeated = duplicates(arm)
+        if repeated and not clustered:
+            raise PseudoReplicationError(
+                repeated,
+                "put repeats into one row (items x repeats), or name them with cluster=",
+            )
     shared = tuple(sorted(set(ids[0]) & set(ids[1])))
     if shared:
         raise PseudoReplicationError(shared, "they are in both arms: use compare_paired")
 
 
-def _mann_whitney(x: Array, y: Array, alternative: Alternative) -> tuple[TestResult, ...]:
-    from scipy.stats import mannwhitneyu
-
-    result = mannwhitneyu(y, x, alternative=alternative)
-    return (
-        TestResult(
-            name="mann_whitney",
-            statistic_name="U",
-            statistic=float(result.statistic),
-            df=(),
-            p_value=float(result.pvalue),
-            alternative=alternative,
-            method="asymptotic",
-            n=x.size + y.size,
-        ),
-    )
+def _counts(x: Array, y: Array) -> dict[str, float]:
+    return {"control_successes": float(x.sum()), "treatment_successes": float(y.sum())}

@@ -75,23 +75,33 @@ def proportion_interval(
     )
 
 
-def mean_interval(x: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """Compute Student's t interval for a mean over items.
+def mean_interval(
+    x: ArrayLike, *, confidence: float = 0.95, cluster: ArrayLike | None = None
+) -> Interval:
+    """Compute a t interval for a mean over items.
 
     Parameters
     ----------
     x : (items,) or (items, repeats) array
         Repeats are averaged within their item: the item is the unit.
+    cluster : (items,) array of labels, optional
+        Groups of items that belong together, such as questions on one text: CR2 standard error
+        with Satterthwaite's degrees of freedom, see `clusters.cluster_mean`.
 
     Raises
     ------
     ValueError
-        If there are fewer than 2 items, or a score is not finite.
+        If there are fewer than 2 items or clusters, or a score is not finite.
     """
     from scipy import special
 
     check_confidence(confidence)
     items = item_means(scores("x", x))
+    if cluster is not None:
+        from crucible_bench.clusters import cluster_mean
+
+        found = cluster_mean(items, cluster)
+        return t_interval(found.estimate, found.se, found.df, confidence=confidence, method="CR2 t")
     n = items.size
     half = (
         float(special.stdtrit(n - 1, (1 + confidence) / 2))
@@ -134,16 +144,7 @@ def tango(
     b, c, n = control_only, treatment_only, pairs
 
     def z(difference: float) -> float:
-        quadratic = 2.0 * n
-        linear = -b - c + (2 * n - c + b) * difference
-        constant = -b * difference * (1 - difference)
-        root = math.sqrt(max(linear**2 - 4 * quadratic * constant, 0.0))
-        q = (root - linear) / (2 * quadratic)
-        variance = n * (2 * q + difference * (1 - difference))
-        distance = c - b - n * difference
-        if variance <= 0:
-            return 0.0 if distance == 0 else math.copysign(math.inf, distance)
-        return distance / math.sqrt(variance)
+        return tango_z(b, c, n, difference)
 
     estimate = (c - b) / n
     return Interval(
@@ -152,6 +153,21 @@ def tango(
         level=confidence,
         method="tango",
     )
+
+
+def tango_z(control_only: int, treatment_only: int, pairs: int, difference: float) -> float:
+    """Return Tango's score statistic at a hypothetical difference of paired proportions."""
+    b, c, n = control_only, treatment_only, pairs
+    quadratic = 2.0 * n
+    linear = -b - c + (2 * n - c + b) * difference
+    constant = -b * difference * (1 - difference)
+    root = math.sqrt(max(linear**2 - 4 * quadratic * constant, 0.0))
+    q = (root - linear) / (2 * quadratic)
+    variance = n * (2 * q + difference * (1 - difference))
+    distance = c - b - n * difference
+    if variance <= 0:
+        return 0.0 if distance == 0 else math.copysign(math.inf, distance)
+    return distance / math.sqrt(variance)
 
 
 def miettinen_nurminen(
@@ -174,7 +190,7 @@ def miettinen_nurminen(
     critical = float(special.ndtri((1 + confidence) / 2))
 
     def z(difference: float) -> float:
-        return _score_z(x0, n0, x1, n1, difference)
+        return score_z(x0, n0, x1, n1, difference)
 
     estimate = x1 / n1 - x0 / n0
     return Interval(
@@ -185,7 +201,131 @@ def miettinen_nurminen(
     )
 
 
-def _score_z(x0: int, n0: int, x1: int, n1: int, difference: float) -> float:
+def newcombe(
+    control: tuple[int, int], treatment: tuple[int, int], *, confidence: float = 0.95
+) -> Interval:
+    """Compute Newcombe's hybrid score interval for a difference of independent proportions.
+
+    References
+    ----------
+    .. [1] R. G. Newcombe, Statistics in Medicine 17(8), 873-890, 1998, method 10.
+    """
+    (x0, n0), (x1, n1) = control, treatment
+    p0, p1 = x0 / n0, x1 / n1
+    l0, u0 = _ends(proportion_interval(x0, n0, confidence=confidence))
+    l1, u1 = _ends(proportion_interval(x1, n1, confidence=confidence))
+    return Interval(
+        low=p1 - p0 - math.hypot(p1 - l1, u0 - p0),
+        high=p1 - p0 + math.hypot(u1 - p1, p0 - l0),
+        level=confidence,
+        method="newcombe",
+    )
+
+
+def agresti_caffo(
+    control: tuple[int, int], treatment: tuple[int, int], *, confidence: float = 0.95
+) -> Interval:
+    """Compute the Wald interval after adding one success and one failure to each arm.
+
+    References
+    ----------
+    .. [1] A. Agresti, B. Caffo, The American Statistician 54(4), 280-288, 2000.
+    """
+    from scipy import special
+
+    check_confidence(confidence)
+    (x0, n0), (x1, n1) = control, treatment
+    p0, p1 = (x0 + 1) / (n0 + 2), (x1 + 1) / (n1 + 2)
+    se = math.sqrt(p0 * (1 - p0) / (n0 + 2) + p1 * (1 - p1) / (n1 + 2))
+    half = float(special.ndtri((1 + confidence) / 2)) * se
+    return Interval(
+        low=max(-1.0, p1 - p0 - half),
+        high=min(1.0, p1 - p0 + half),
+        level=confidence,
+        method="agresti_caffo",
+    )
+
+
+def newcombe_paired(
+    both: int, control_only: int, treatment_only: int, neither: int, *, confidence: float = 0.95
+) -> Interval:
+    """Compute Newcombe's interval for a difference of paired proportions.
+
+    Notes
+    -----
+    Wilson limits of both proportions, combined with phi; where ad - bc > 0, n / 2 is taken from it
+    for continuity, down to 0.
+
+    References
+    ----------
+    .. [1] R. G. Newcombe, Statistics in Medicine 17(22), 2635-2650, 1998, method 10.
+    """
+    a, b, c, d = both, control_only, treatment_only, neither
+    n = a + b + c + d
+    if n < 1 or min(a, b, c, d) < 0:
+        raise ValueError(f"the four counts must be >= 0 and not all 0, got {(a, b, c, d)}")
+    p0, p1 = (a + b) / n, (a + c) / n
+    l0, u0 = _ends(proportion_interval(a + b, n, confidence=confidence))
+    l1, u1 = _ends(proportion_interval(a + c, n, confidence=confidence))
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    cross = a * d - b * c
+    if cross > 0:
+        cross = max(cross - n / 2, 0)  # type: ignore[assignment]  # an int or a half
+    correlation = cross / math.sqrt(margins) if margins else 0.0
+
+    def reach(first: float, second: float) -> float:
+        return math.sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
+
+    return Interval(
+        low=p1 - p0 - reach(p1 - l1, u0 - p0),
+        high=p1 - p0 + reach(u1 - p1, p0 - l0),
+        level=confidence,
+        method="newcombe paired",
+    )
+
+
+def median_interval(x: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Compute the exact interval of a median from order statistics.
+
+    Notes
+    -----
+    Distribution-free, equal-tailed, never covering less than it says; a limit that so few scores
+    cannot give is None.
+    """
+    from crucible_bench.quantiles import quantile
+
+    return quantile(x, 50, confidence=confidence).interval
+
+
+def variance_interval(x: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Compute the chi-square interval of a variance; exact for normal scores only.
+
+    Notes
+    -----
+    It is not robust: heavy tails make it far too short, however large n.
+    """
+    from scipy import special
+
+    check_confidence(confidence)
+    items = item_means(scores("x", x))
+    n = items.size
+    squares = (n - 1) * float(items.var(ddof=1))
+    tail = (1 - confidence) / 2
+    return Interval(
+        low=squares / float(special.chdtri(n - 1, tail)),
+        high=squares / float(special.chdtri(n - 1, 1 - tail)),
+        level=confidence,
+        method="chi-square",
+    )
+
+
+def _ends(interval: Interval) -> tuple[float, float]:
+    if interval.low is None or interval.high is None:
+        raise ValueError("this interval has no limits")
+    return interval.low, interval.high
+
+
+def score_z(x0: int, n0: int, x1: int, n1: int, difference: float) -> float:
     """Return the score statistic at a difference, variance with N / (N - 1)."""
     p0, p1 = _restricted(x0, n0, x1, n1, difference)
     total = n0 + n1

@@ -1,33 +1,47 @@
 """Two systems on the same items."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from crucible_bench import effects, means, tables
-from crucible_bench.arrays import Array, check_confidence, is_binary, item_means, pair
-from crucible_bench.results import Alternative, Comparison, Effect, TestResult
-from crucible_bench.verdicts import decide, describe_arm, paired_icc
-
-Test = Literal["default", "paired_t", "mcnemar_midp", "mcnemar_exact"]
+from crucible_bench import clusters, effects, means, permutations, ranks, tables
+from crucible_bench.arrays import Array, is_binary, item_means, pair
+from crucible_bench.diagnostics import quick_checks
+from crucible_bench.results import Alternative, Comparison, Effect, Selection, TestResult
+from crucible_bench.selection import Estimand, PairedTest, choose
+from crucible_bench.spans import record, span
+from crucible_bench.verdicts import (
+    as_seed,
+    check_question,
+    common_warnings,
+    describe_arm,
+    descriptive,
+    item_icc,
+    verdict_of,
+)
 
 
 def compare_paired(
     control: ArrayLike | Mapping[str, float],
     treatment: ArrayLike | Mapping[str, float],
     *,
-    test: Test = "default",
+    test: PairedTest = "default",
+    estimand: Estimand = "mean",
     alternative: Alternative = "two-sided",
     confidence: float = 0.95,
     sesoi: float | None = None,
     higher_is_better: bool = True,
+    cluster: ArrayLike | Mapping[str, object] | None = None,
     ids: Sequence[str] | None = None,
     labels: tuple[str, str] = ("control", "treatment"),
     missing: Literal["raise", "drop"] = "raise",
     nan: Literal["raise", "omit"] = "raise",
+    robustness: bool = True,
+    n_resamples: int = 9_999,
+    rng: int | np.random.Generator | None = None,
 ) -> Comparison:
     """Compare two systems that answered the same items.
 
@@ -36,8 +50,13 @@ def compare_paired(
     control, treatment : (items,) array, (items, repeats) array, or mapping of item id to score
         The difference is treatment - control. Repeats are averaged within their item, NaN marks a
         missing one; they are never counted as independent observations.
-    test : {"default", "paired_t", "mcnemar_midp", "mcnemar_exact"}
-        The default is McNemar's mid-p test for 0/1 scores and the paired t test otherwise.
+    test : str
+        "default" is McNemar's mid-p test for 0/1 scores and the paired t test otherwise, over
+        clusters if they are named. "auto" replaces t by the sign-flip distribution where n is small
+        or skewed. Or "paired_t", "wilcoxon", "permutation", "mcnemar_midp", "mcnemar_exact",
+        "mcnemar_asymptotic".
+    estimand : {"mean", "dominance"}
+        Dominance compares signed ranks; `difference` is then the pseudo-median.
     alternative : {"two-sided", "greater", "less"}
         About treatment - control. The interval is two-sided throughout.
     confidence : float, in (0, 1)
@@ -45,11 +64,19 @@ def compare_paired(
         The smallest difference that matters, in units of the score; gives a verdict.
     higher_is_better : bool
         The direction of the verdict.
+    cluster : one label per item, optional
+        Items that belong together: questions on one text, problems of one author, repeats in long
+        form. A mapping of item id to label where scores are mappings.
     ids : sequence of str, optional
-        One id per item; a repeated id raises.
+        One id per item; a repeated id raises unless clusters are named.
     missing : {"raise", "drop"}
         What to do with items that only one mapping has.
     nan : {"raise", "omit"}
+        "omit" leaves out pairs with a NaN and counts them in `n_dropped`.
+    robustness : bool
+        Add other tests of the same question.
+    n_resamples, rng
+        For sign flips; `rng` is needed above the number that can be enumerated.
 
     Returns
     -------
@@ -68,139 +95,192 @@ def compare_paired(
     -----
     0/1 scores: McNemar's mid-p test [1]_ with Tango's score interval [2]_; the exact p-value and
     the paired t test stand beside it. Where mid-p and interval disagree about zero, a warning gives
-    both numbers. Other scores: paired t over items, with d_z; Wilcoxon's test beside it.
+    both numbers. Other scores: paired t over items, with d_z; Wilcoxon's test beside it. Clusters:
+    t test with the CR2 variance and Satterthwaite's degrees of freedom [3]_, effect sizes without
+    intervals, since those would assume independent items.
 
     References
     ----------
     .. [1] M. W. Fagerland, S. Lydersen, P. Laake, BMC Med Res Methodol 13:91, 2013.
     .. [2] T. Tango, Statistics in Medicine 17(8), 891-908, 1998.
+    .. [3] R. M. Bell, D. F. McCaffrey, Survey Methodology 28(2), 169-181, 2002.
 
     Examples
     --------
     >>> a = [1] * 30 + [1] * 6 + [0] * 14 + [0] * 10
     >>> b = [1] * 30 + [0] * 6 + [1] * 14 + [0] * 10
     >>> print(compare_paired(a, b).apa())
-    McNemar mid-p = .078, difference = 0.133, 95 % CI [-0.015, 0.277], n = 60 pairs
+    McNemar mid-p = .078, difference = 0.133, 95 % CI [-0.014, 0.278], n = 60 pairs
     """
-    check_confidence(confidence)
-    if sesoi is not None and not sesoi > 0:
-        raise ValueError(f"`sesoi` must be > 0, got {sesoi}")
-    a, b, dropped = pair(control, treatment, ids=ids, missing=missing, nan=nan)
-    icc = paired_icc(a, b)
+    check_question(confidence, sesoi, alternative)
+    a, b, groups, dropped = pair(
+        control, treatment, ids=ids, cluster=cluster, missing=missing, nan=nan
+    )
     x, y = item_means(a), item_means(b)
     binary = is_binary(x, y)
-    if test not in ("default", "paired_t", "mcnemar_midp", "mcnemar_exact"):
-        raise ValueError(f"`test` is not a paired test: {test!r}")
-    if test.startswith("mcnemar") and not binary:
-        raise ValueError(f"`test` {test!r} needs scores of 0 and 1")
-    chosen = test if test != "default" else "mcnemar_midp" if binary else "paired_t"
-    reasons = (f"{chosen} was asked for",) if test != "default" else _reasons(a, binary)
-    main, effect, others, robustness, counts = _run(x, y, chosen, alternative, confidence)
-    warnings = list(_warnings(main, 1 - confidence))
-    verdict = None
-    if sesoi is not None and main.interval is not None:
-        wide = _run(x, y, chosen, alternative, 1 - 2 * (1 - confidence))[0].interval
-        assert wide is not None  # the same data gave an interval a moment ago
-        verdict = decide(main.interval, wide, sesoi=sesoi, higher_is_better=higher_is_better)
-    return Comparison(
-        design="paired",
-        outcome="binary" if binary else "continuous",
-        control=describe_arm(labels[0], x),
-        treatment=describe_arm(labels[1], y),
-        difference=float((y - x).mean()),
-        confidence_interval=main.interval,
-        test=chosen,
-        statistic_name=main.statistic_name,
-        statistic=main.statistic,
-        df=main.df,
-        p_value=main.p_value,
-        alternative=alternative,
-        alpha=1 - confidence,
-        effect_size=effect,
-        effect_sizes={e.name: e for e in (effect, *others)},
-        reasons=reasons,
-        robustness=robustness,
-        verdict=verdict,
-        n_pairs=x.size,
-        n_dropped=dropped,
-        icc=icc,
-        warnings=tuple(warnings),
-        metadata=counts,
+    selection = choose(
+        test, estimand, (y - x,), paired=True, binary=binary, clustered=groups is not None
     )
+    if a.ndim == 2:
+        repeats = f"{a.shape[1]} repeats were averaged within each item"
+        selection = replace(selection, reasons=(repeats, *selection.reasons))
+    seed = as_seed(rng)
+    with span("compare_paired", test=selection.test, rule=selection.rule, n_control=x.size,
+              n_treatment=y.size) as current:  # fmt: skip
 
+        def run(level: float) -> TestResult:
+            return _run(selection.test, x, y, groups, alternative, level, n_resamples, seed)
 
-def _reasons(a: Array, binary: bool) -> tuple[str, ...]:
-    kind = "scores are 0 or 1" if binary else "scores are not only 0 and 1"
-    test = "McNemar's mid-p test with Tango's interval" if binary else "the paired t test"
-    repeats = () if a.ndim == 1 else (f"{a.shape[1]} repeats were averaged within each item",)
-    return (*repeats, f"the same items and {kind}: {test}")
+        main = run(confidence)
+        found = _effects(x, y, main, binary, confidence)
+        if groups is not None:
+            found = descriptive(found)
+        result = Comparison(
+            design="paired",
+            outcome="binary" if binary else "continuous",
+            estimand=estimand,
+            control=describe_arm(labels[0], x, clusters=groups),
+            treatment=describe_arm(labels[1], y, clusters=groups),
+            difference=float((y - x).mean()) if main.estimate is None else main.estimate,
+            confidence_interval=main.interval,
+            test=selection.test,
+            statistic_name=main.statistic_name,
+            statistic=main.statistic,
+            df=main.df,
+            p_value=main.p_value,
+            alternative=alternative,
+            alpha=round(1 - confidence, 12),
+            effect_size=found[0],
+            effect_sizes={e.name: e for e in found},
+            selection=selection,
+            diagnostics=quick_checks(x, y, paired=True),
+            robustness=(
+                _robustness(x, y, groups, selection, binary, alternative, n_resamples, seed)
+                if robustness
+                else ()
+            ),
+            verdict=verdict_of(run, main, sesoi, higher_is_better, confidence),
+            n_pairs=x.size,
+            n_dropped=dropped,
+            icc=_icc(a, b, groups),
+            warnings=common_warnings(main, round(1 - confidence, 12)),
+            metadata=_counts(x, y) if binary else {},
+        )
+        record(current, result)
+    return result
 
 
 def _run(
-    x: Array, y: Array, test: str, alternative: Alternative, confidence: float
-) -> tuple[TestResult, Effect, tuple[Effect, ...], tuple[TestResult, ...], Mapping[str, float]]:
+    test: str,
+    x: Array,
+    y: Array,
+    groups: NDArray[Any] | None,
+    alternative: Alternative,
+    level: float,
+    n_resamples: int,
+    seed: int | None,
+) -> TestResult:
+    if test == "cluster_t":
+        assert groups is not None  # the selection looked
+        return clusters.cluster_t(y - x, groups, alternative=alternative, confidence=level)
+    if test == "permutation":
+        return permutations.paired_permutation(
+            x, y, cluster=groups, alternative=alternative, n_resamples=n_resamples,
+            confidence=level, rng=seed,
+        )  # fmt: skip
     if test == "paired_t":
-        main = means.paired_t(x, y, alternative=alternative, confidence=confidence)
-        effect = effects.d_z(y - x, confidence=confidence)
-        return main, effect, (), _wilcoxon(x, y, alternative), {}
-    b, c = int(((x == 1) & (y == 0)).sum()), int(((x == 0) & (y == 1)).sum())
-    kinds: tuple[Literal["mid-p", "exact"], ...] = ("mid-p", "exact")
-    if test == "mcnemar_exact":
-        kinds = kinds[::-1]
-    main, other = (
-        tables.mcnemar(b, c, pairs=x.size, kind=k, alternative=alternative, confidence=confidence)
-        for k in kinds
-    )
-    t = means.paired_t(x, y, alternative=alternative, confidence=confidence)
-    odds = effects.odds_ratio_paired(b, c, confidence=confidence)
-    share = Effect(name="discordant_share", value=(b + c) / x.size)
-    counts = {
-        "both": float(((x == 1) & (y == 1)).sum()),
-        "control_only": float(b),
-        "treatment_only": float(c),
-        "neither": float(((x == 0) & (y == 0)).sum()),
-        "discordant": float(b + c),
+        return means.paired_t(x, y, alternative=alternative, confidence=level)
+    if test == "wilcoxon":
+        return ranks.wilcoxon(x, y, alternative=alternative, confidence=level)
+    kinds: dict[str, Literal["mid-p", "exact", "asymptotic"]] = {
+        "mcnemar_midp": "mid-p",
+        "mcnemar_exact": "exact",
+        "mcnemar_asymptotic": "asymptotic",
     }
-    main_effect = effects.risk_difference((c - b) / x.size, main.interval)
-    return main, main_effect, (odds, share), (other, t), counts
+    return _mcnemar(x, y, kinds[test], alternative, level)
 
 
-def _wilcoxon(x: Array, y: Array, alternative: Alternative) -> tuple[TestResult, ...]:
-    differences = y - x
-    moved = int(np.count_nonzero(differences))
-    if moved == 0:
-        return ()
-    from scipy.stats import wilcoxon
-
-    result = wilcoxon(differences, alternative=alternative)
-    return (
-        TestResult(
-            name="wilcoxon",
-            statistic_name="W",
-            statistic=float(result.statistic),
-            df=(),
-            p_value=float(result.pvalue),
-            alternative=alternative,
-            method="exact" if moved <= 50 and moved == x.size else "asymptotic",
-            n=x.size,
-        ),
-    )
+def _mcnemar(
+    x: Array,
+    y: Array,
+    kind: Literal["mid-p", "exact", "asymptotic"],
+    alternative: Alternative,
+    level: float,
+) -> TestResult:
+    b, c = int(((x == 1) & (y == 0)).sum()), int(((x == 0) & (y == 1)).sum())
+    return tables.mcnemar(b, c, pairs=x.size, kind=kind, alternative=alternative, confidence=level)
 
 
-def _warnings(main: TestResult, alpha: float) -> "tuple[str, ...]":
-    found = list(main.notes)
-    if main.min_p is not None and main.min_p > alpha:
-        found.append(
-            f"so few discordant pairs cannot reach alpha = {alpha:g}, however they fall "
-            f"(smallest possible p = {main.min_p:.3g})"
+def _effects(
+    x: Array, y: Array, main: TestResult, binary: bool, confidence: float
+) -> tuple[Effect, ...]:
+    if binary:
+        counts = _counts(x, y)
+        b, c = int(counts["control_only"]), int(counts["treatment_only"])
+        return (
+            effects.risk_difference((c - b) / x.size, main.interval),
+            effects.odds_ratio_paired(b, c, confidence=confidence),
+            Effect(name="discordant_share", value=(b + c) / x.size),
         )
-    interval, p = main.interval, main.p_value
-    if p is not None and interval is not None and main.alternative == "two-sided":
-        low = -math.inf if interval.low is None else interval.low
-        high = math.inf if interval.high is None else interval.high
-        if (p <= alpha) != (low > 0 or high < 0):
-            found.append(
-                f"p = {p:.4f} and the interval [{low:.4f}, {high:.4f}] disagree about zero: they "
-                "come from two approximations; the verdict uses the interval"
-            )
-    return tuple(found)
+    found = (
+        effects.d_z(y - x, confidence=confidence),
+        effects.d_av(x, y, confidence=confidence),
+        effects.matched_rank_biserial(y - x, confidence=confidence),
+    )
+    return found[::-1] if main.name == "wilcoxon" else found
+
+
+def _robustness(
+    x: Array,
+    y: Array,
+    groups: NDArray[Any] | None,
+    selection: Selection,
+    binary: bool,
+    alternative: Alternative,
+    n_resamples: int,
+    seed: int | None,
+) -> tuple[TestResult, ...]:
+    def flips(cluster: NDArray[Any] | None, most: int) -> TestResult:
+        return permutations.paired_permutation(
+            x, y, cluster=cluster, alternative=alternative, n_resamples=most, rng=seed
+        )
+
+    if groups is not None:
+        count = np.unique(groups).size
+        if (
+            selection.test != "cluster_t"
+            or count > 40
+            or (2.0**count > n_resamples and seed is None)
+        ):
+            return ()
+        return (replace(flips(groups, n_resamples), name="cluster_sign_flips"),)
+    if binary:
+        kind: Literal["mid-p", "exact"] = "mid-p" if selection.test == "mcnemar_exact" else "exact"
+        other = _mcnemar(x, y, kind, alternative, 0.95)
+        return other, means.paired_t(x, y, alternative=alternative)
+    found = []
+    if np.count_nonzero(y - x):
+        found.append(ranks.signed_rank_test(y - x, alternative=alternative))
+        if 2 ** min(x.size, 60) <= 100_000:
+            found.append(flips(None, 100_000))
+    used = {"permutation": "paired_permutation"}.get(selection.test, selection.test)
+    return tuple(test for test in found if test.name != used)
+
+
+def _icc(a: Array, b: Array, groups: NDArray[Any] | None) -> float | None:
+    """Return the ICC of repeats within item and arm, or of differences within clusters."""
+    if groups is None:
+        return item_icc(a, b, None)
+    d = (item_means(b) - item_means(a))[:, None]
+    return item_icc(d, d, (groups, groups))
+
+
+def _counts(x: Array, y: Array) -> dict[str, float]:
+    b, c = float(((x == 1) & (y == 0)).sum()), float(((x == 0) & (y == 1)).sum())
+    return {
+        "both": float(((x == 1) & (y == 1)).sum()),
+        "control_only": b,
+        "treatment_only": c,
+        "neither": float(((x == 0) & (y == 0)).sum()),
+        "discordant": b + c,
+    }

@@ -1,76 +1,65 @@
 """How many items a question needs, and what a number of items can show."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from crucible_bench.results import Alternative, PowerResult
+from crucible_bench.binary_designs import McNemar, OneProportion, TwoProportions, ZeroFailures
+from crucible_bench.designs import (
+    Clustered,
+    Design,
+    OneSampleT,
+    OneWayAnova,
+    PairedItems,
+    PairedT,
+    TwoSampleT,
+)
+from crucible_bench.results import Alternative, Record
+from crucible_bench.spans import note, span
+
+__all__ = [
+    "Clustered",
+    "Design",
+    "McNemar",
+    "OneProportion",
+    "OneSampleT",
+    "OneWayAnova",
+    "PairedItems",
+    "PairedT",
+    "PowerResult",
+    "TwoProportions",
+    "TwoSampleT",
+    "ZeroFailures",
+    "achieved_power",
+    "detectable_effect",
+    "power_curve",
+    "sample_size",
+]
+
+LARGEST_N = 10_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class PairedT:
-    """Paired t test; the effect is d_z, mean of the differences over their SD."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerResult(Record):
+    """A sample size (in `unit`), the effect it is for, and the power at that size.
 
-    unit = "pairs"
-
-    def power(self, effect: float, n: int, alpha: float, alternative: Alternative) -> float:
-        """Return the power with n pairs."""
-        return _t_power(effect * math.sqrt(n), n - 1, alpha, alternative)
-
-
-@dataclass(frozen=True, slots=True)
-class TwoSampleT:
-    """Two independent groups of equal size; the effect is Cohen's d."""
-
-    unit = "per group"
-
-    def power(self, effect: float, n: int, alpha: float, alternative: Alternative) -> float:
-        """Return the power with n per group."""
-        return _t_power(effect * math.sqrt(n / 2), 2 * n - 2, alpha, alternative)
-
-
-@dataclass(frozen=True, slots=True)
-class McNemar:
-    """Paired binary scores; the effect is the difference of proportions.
-
-    `discordance` is the share of items that exactly one of the two gets right, in (0, 1].
+    `total_n` counts items over all groups and clusters. There is no "observed power": it is a
+    function of the p-value alone (about .50 where p is .05, whatever n) and says nothing more.
     """
 
-    discordance: float
-    kind: str = "mid-p"
-    unit = "pairs"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.discordance <= 1:
-            raise ValueError(f"`discordance` must be in (0, 1], got {self.discordance}")
-        if self.kind not in ("mid-p", "exact"):
-            raise ValueError(f'`kind` must be "mid-p" or "exact", got {self.kind!r}')
-
-    def power(self, effect: float, n: int, alpha: float, alternative: Alternative) -> float:
-        """Return the exact power with n pairs, summed over the number of discordant pairs."""
-        from scipy import special
-
-        if abs(effect) > self.discordance:
-            raise ValueError(
-                f"`effect` must be <= the discordance, {self.discordance}, got {effect}"
-            )
-        share = (1 + effect / self.discordance) / 2
-        m = _likely(n, self.discordance)
-        weights = _binomial(m, n, self.discordance)
-        tail = alpha / 2 if alternative == "two-sided" else alpha
-        most = _critical(m, tail=tail, half=0.5 if self.kind == "mid-p" else 0.0)
-        able = most >= 0
-        m, weights, most = m[able], weights[able], most[able]
-        won = np.zeros(m.size)
-        if alternative != "less":
-            won += special.bdtr(most, m, 1 - share)
-        if alternative != "greater":
-            won += special.bdtr(most, m, share)
-        return float(weights @ won)
-
-
-Design = PairedT | TwoSampleT | McNemar
+    design: str
+    effect: float
+    n: int
+    unit: str
+    total_n: int
+    power: float
+    alpha: float
+    alternative: Alternative
+    notes: tuple[str, ...] = ()
 
 
 def sample_size(
@@ -85,9 +74,11 @@ def sample_size(
 
     Parameters
     ----------
-    design : PairedT, TwoSampleT or McNemar
-        Says what `effect` means.
+    design : Design
+        Says what `effect` means, such as `TwoSampleT()`, `McNemar(discordance)`,
+        `Clustered(TwoProportions(0.85), cluster_size=5, icc=0.2)`.
     effect : float, not 0
+        Treatment - control. Its sign must fit a one-sided `alternative`.
     power : float, in (0, 1)
     alpha : float, in (0, 1)
 
@@ -98,43 +89,67 @@ def sample_size(
 
     Notes
     -----
-    t designs by the noncentral t, McNemar's by exact enumeration, whose power saw-tooths in n.
+    t and F designs by the noncentral distributions; binomial ones by exact enumeration, whose
+    power saw-tooths in n, so that a smaller n may reach the target by chance of its tooth. For
+    `ZeroFailures`, whose power falls with n, the answer is the n that the claim takes.
 
     Examples
     --------
     >>> sample_size(TwoSampleT(), effect=0.5).n
     64
+    >>> sample_size(McNemar(0.07), effect=0.05).n
+    199
     """
-    _check(power=power, alpha=alpha)
-    if effect == 0 or not math.isfinite(effect):
-        raise ValueError(f"`effect` must be a number other than 0, got {effect}")
+    _check(power=power, alpha=alpha, alternative=alternative)
+    _check_effect(effect, alternative)
+    with span("sample_size", test=type(design).__name__) as current:
+        if isinstance(design, ZeroFailures):
+            n = design.needed(alpha)
+            reached = design.power(effect, n, alpha, alternative)
+            if reached < power:
+                raise ValueError(
+                    f"`effect` must be larger: {n} items show no failure with probability "
+                    f"{reached:.3g} < {power}"
+                )
+        else:
+            n = _smallest(design, lambda k: design.power(effect, k, alpha, alternative) >= power)
+        note(current, n_control=n)
+        return _result(design, effect, n, alpha, alternative)
 
-    def enough(n: int) -> bool:
-        return design.power(effect, n, alpha, alternative) >= power
 
-    high = 4
-    while not enough(high):
-        high *= 2
-        if high > 10_000_000:
-            raise ValueError(f"`effect` must be larger: {effect} needs more than 10,000,000")
-    low = 2
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    if isinstance(design, McNemar):
-        # The saw tooth: look past the first crossing for the last n that falls below again.
-        reach = min(high + 200, int(1.3 * high) + 30)
-        last_below = max((n for n in range(max(2, high - 40), reach) if not enough(n)), default=0)
-        high = max(last_below + 1, _first_from(enough, last_below + 1))
-    return PowerResult(
-        design=type(design).__name__,
-        effect=effect,
-        n=high,
-        unit=design.unit,
-        power=design.power(effect, high, alpha, alternative),
-        alpha=alpha,
-        alternative=alternative,
-    )
+def achieved_power(
+    design: Design,
+    *,
+    planned_effect: float,
+    n: int,
+    alpha: float = 0.05,
+    alternative: Alternative = "two-sided",
+) -> PowerResult:
+    """Return the power that n gives for the effect that was planned for.
+
+    Parameters
+    ----------
+    planned_effect : float
+        The effect declared before the data; 0 gives the type-I error. The observed effect does not
+        belong here: "observed power" only restates p. What a finished study could have found is
+        `detectable_effect`.
+    n : int, >= 2
+        In the design's unit.
+
+    References
+    ----------
+    .. [1] J. M. Hoenig, D. M. Heisey, The American Statistician 55(1), 19-24, 2001.
+
+    Examples
+    --------
+    >>> round(achieved_power(TwoSampleT(), planned_effect=0.5, n=30).power, 3)
+    0.478
+    """
+    _check(alpha=alpha, alternative=alternative)
+    _check_n(n)
+    if not math.isfinite(planned_effect):
+        raise ValueError(f"`planned_effect` must be finite, got {planned_effect}")
+    return _result(design, planned_effect, n, alpha, alternative)
 
 
 def detectable_effect(
@@ -147,100 +162,136 @@ def detectable_effect(
 ) -> PowerResult:
     """Return the smallest effect that n would find with the given power.
 
+    The effect is positive, except for `alternative="less"`, where it is negative.
+
+    Parameters
+    ----------
+    n : int, >= 2
+        In the design's unit.
+
     Raises
     ------
     ValueError
         If an argument is out of range, or no effect of the design reaches that power.
+
+    Examples
+    --------
+    >>> round(detectable_effect(TwoSampleT(), n=100).effect, 3)
+    0.398
     """
     from scipy import optimize
 
-    _check(power=power, alpha=alpha)
-    if n < 2:
-        raise ValueError(f"`n` must be >= 2, got {n}")
-    top = design.discordance if isinstance(design, McNemar) else 1.0
-    while not isinstance(design, McNemar) and design.power(top, n, alpha, "two-sided") < power:
-        top *= 2
-    if isinstance(design, McNemar) and design.power(top, n, alpha, alternative) < power:
-        raise ValueError(f"`n` must be larger: no effect reaches power {power} with {n} pairs")
+    _check(power=power, alpha=alpha, alternative=alternative)
+    _check_n(n)
+    sign: Literal[1, -1] = -1 if alternative == "less" else 1
+    limit = design.largest_effect(sign)
 
-    def short(effect: float) -> float:
-        return design.power(effect, n, alpha, alternative) - power
+    def short(size: float) -> float:
+        return design.power(sign * size, n, alpha, alternative) - power
 
-    effect = float(optimize.brentq(short, 1e-9, top, xtol=1e-10))
+    top = min(1.0, limit)
+    while short(top) < 0 and top < min(limit, 1e12):
+        top = min(2 * top, limit)
+    if short(top) < 0:
+        direction = "negative" if sign < 0 else "positive"
+        raise ValueError(
+            f"`n` must be larger: no {direction} effect reaches power {power} with {n} "
+            f"{design.unit}"
+        )
+    size = float(optimize.brentq(short, min(1e-12, top), top, xtol=1e-12))
+    return _result(design, sign * size, n, alpha, alternative, power=power)
+
+
+def power_curve(
+    design: Design,
+    effects: ArrayLike,
+    ns: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    alternative: Alternative = "two-sided",
+) -> NDArray[np.float64]:
+    """Return the power for each effect and each n.
+
+    Parameters
+    ----------
+    effects : (E,) array
+    ns : (N,) array of int, >= 2
+
+    Returns
+    -------
+    (E, N) array
+    """
+    _check(alpha=alpha, alternative=alternative)
+    sizes, many = np.asarray(effects, dtype=float), np.asarray(ns)
+    if sizes.ndim != 1 or sizes.size == 0 or not np.isfinite(sizes).all():
+        raise ValueError("`effects` must be one dimension of finite numbers, at least one")
+    if many.ndim != 1 or many.size == 0:
+        raise ValueError("`ns` must be one dimension of integers, at least one")
+    for n in many.tolist():
+        _check_n(n, name="ns")
+    return np.array(
+        [[design.power(e, n, alpha, alternative) for n in many.tolist()] for e in sizes.tolist()]
+    )
+
+
+def _smallest(design: Design, enough: Callable[[int], bool]) -> int:
+    high = 4
+    while not enough(high):
+        high *= 2
+        if high > LARGEST_N:
+            raise ValueError(f"`effect` must be larger: more than {LARGEST_N:,} would be needed")
+    low = 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    first, last = design.look_around(high)
+    if first < last:
+        # The saw tooth: the answer follows the last n around the crossing that falls below.
+        high = next((n for n in range(last, first - 1, -1) if not enough(n)), first - 1) + 1
+    return high
+
+
+def _result(
+    design: Design,
+    effect: float,
+    n: int,
+    alpha: float,
+    alternative: Alternative,
+    *,
+    power: float | None = None,
+) -> PowerResult:
     return PowerResult(
         design=type(design).__name__,
         effect=effect,
         n=n,
         unit=design.unit,
-        power=power,
+        total_n=design.total(n),
+        power=design.power(effect, n, alpha, alternative) if power is None else power,
         alpha=alpha,
         alternative=alternative,
+        notes=design.notes,
     )
 
 
-def _t_power(nc: float, df: float, alpha: float, alternative: Alternative) -> float:
-    from scipy import special
-
-    if alternative == "less":
-        nc, alternative = -nc, "greater"
-    if alternative == "greater":
-        return float(1 - special.nctdtr(df, nc, special.stdtrit(df, 1 - alpha)))
-    critical = float(special.stdtrit(df, 1 - alpha / 2))
-    # scipy's far tail is NaN for a large noncentrality, where it is 0 to every digit.
-    far = 0.0 if abs(nc) > 8 else float(special.nctdtr(df, abs(nc), -critical))
-    return float(1 - special.nctdtr(df, abs(nc), critical)) + far
-
-
-def _likely(n: int, p: float) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return the counts of Binomial(n, p) that hold all but 1e-12 of its mass."""
-    spread = 7.5 * math.sqrt(n * p * (1 - p)) + 8
-    return np.arange(max(0, math.floor(n * p - spread)), min(n, math.ceil(n * p + spread)) + 1)
-
-
-def _critical(
-    m: "np.ndarray[tuple[int], np.dtype[np.int64]]", *, tail: float, half: float
-) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return the largest k with P(X < k) + (1 - half) P(X = k) <= tail, X ~ Binomial(m, 1/2).
-
-    -1 where there is none: so few discordant pairs can never be significant.
-    """
-    from scipy import special
-
-    # The quantile is at most one off; the sum grows with k, so the last that fits is the answer.
-    start = np.floor(special.bdtrik(tail, np.maximum(m, 1), 0.5)).astype(np.int64)
-    most = np.full(m.size, -1, dtype=np.int64)
-    for step in (-2, -1, 0, 1, 2):
-        k = start + step
-        inside = (k >= 0) & (k <= m)
-        at = np.clip(k, 0, m)
-        below = np.where(at > 0, special.bdtr(np.maximum(at - 1, 0), m, 0.5), 0.0)
-        fits = inside & (below + (1 - half) * _binomial(at, m, 0.5) <= tail + 1e-15)
-        most = np.where(fits, np.maximum(most, k), most)
-    return most
-
-
-def _binomial(
-    k: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    n: "int | np.ndarray[tuple[int], np.dtype[np.int64]]",
-    p: float,
-) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    from scipy import special
-
-    log = (
-        special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
-        + special.xlogy(k, p) + special.xlog1py(n - k, -p)
-    )  # fmt: skip
-    mass: np.ndarray[tuple[int], np.dtype[np.float64]] = np.exp(log)
-    return mass
-
-
-def _first_from(enough: object, n: int) -> int:
-    while not enough(n):  # type: ignore[operator]
-        n += 1
-    return n
-
-
-def _check(*, power: float, alpha: float) -> None:
+def _check(*, alpha: float, alternative: Alternative, power: float = 0.5) -> None:
     for name, value in (("power", power), ("alpha", alpha)):
         if not 0 < value < 1:
             raise ValueError(f"`{name}` must be in (0, 1), got {value}")
+    if alternative not in get_args(Alternative):
+        rule = ", ".join(get_args(Alternative))
+        raise ValueError(f"`alternative` must be one of {rule}, got {alternative!r}")
+
+
+def _check_n(n: int, *, name: str = "n") -> None:
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise ValueError(f"`{name}` must be an integer, got {n!r}")
+    if n < 2:
+        raise ValueError(f"`{name}` must be >= 2, got {n}")
+
+
+def _check_effect(effect: float, alternative: Alternative) -> None:
+    if effect == 0 or not math.isfinite(effect):
+        raise ValueError(f"`effect` must be a number other than 0, got {effect}")
+    if (alternative == "greater" and effect < 0) or (alternative == "less" and effect > 0):
+        rule = "> 0" if alternative == "greater" else "< 0"
+        raise ValueError(f'`effect` must be {rule} for alternative="{alternative}", got {effect}')

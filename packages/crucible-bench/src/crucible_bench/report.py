@@ -2,29 +2,45 @@
 
 import html as _html
 import re
+from collections.abc import Sequence
+from typing import Literal
 
 from crucible_bench.results import Comparison, Interval
 
-_NAMES = {"cohens_d": "d", "hedges_g": "g", "d_z": "d_z", "risk_difference": "RD"}
+_NAMES = {
+    "cohens_d": "d", "hedges_g": "g", "d_z": "d_z", "risk_difference": "RD",
+    "prob_superiority": "P(T>C)",
+}  # fmt: skip
 _TESTS = {"mcnemar_midp": "McNemar mid-p", "mcnemar_exact": "McNemar exact p"}
+_T_TESTS = ("welch_t", "student_t", "paired_t")
 
 
 def apa(c: Comparison) -> str:
-    """Return one sentence in APA style."""
+    """Return one sentence in APA style.
+
+    Notes
+    -----
+    t tests end with the standardised effect and its interval, as APA has it. Other tests end with
+    the difference in the score's unit, its interval and n.
+    """
     parts = []
     if c.p_value is None:
         parts.append("p not defined: " + ("; ".join(c.warnings) or "no variation"))
     elif c.test in _TESTS:
-        parts.append(f"{_TESTS[c.test]} {_p(c.p_value).removeprefix('p ')}")
+        parts.append(f"{_TESTS[c.test]} {p_text(c.p_value).removeprefix('p ')}")
     else:
-        df = "" if not c.df else f"({', '.join(_df(d) for d in c.df)})"
-        statistic = f"{c.statistic_name}{df} = {c.statistic:.2f}"
-        parts += [statistic, _p(c.p_value)]
+        parts.append(statistic_text(c) + p_text(c.p_value))
     if c.p_adjusted is not None:
-        parts.append(f"corrected {_p(c.p_adjusted)}")
-    if c.effect_size.value is not None and c.effect_size.name != "risk_difference":
-        name = _NAMES.get(c.effect_size.name, c.effect_size.name)
-        parts.append(f"{name} = {c.effect_size.value:.2f}")
+        parts.append(f"corrected {p_text(c.p_adjusted)}")
+    effect = c.effect_size
+    if effect.value is not None and effect.name != "risk_difference":
+        parts.append(f"{_NAMES.get(effect.name, effect.name)} = {effect.value:.2f}")
+        known = effect.interval is not None and c.p_value is not None
+        if known and c.test in _T_TESTS and effect.name in ("cohens_d", "d_z"):
+            assert effect.interval is not None
+            low, high = effect.interval.low, effect.interval.high
+            parts.append(f"{100 * effect.interval.level:g}% CI [{low:.2f}, {high:.2f}]")
+            return ", ".join(parts)
     parts.append(f"difference = {c.difference:.3f}")
     if c.confidence_interval is not None:
         level = 100 * c.confidence_interval.level
@@ -32,7 +48,23 @@ def apa(c: Comparison) -> str:
     parts.append(
         f"n = {c.n_pairs} pairs" if c.n_pairs else f"n = {c.control.n} and {c.treatment.n}"
     )
+    if c.control.n_clusters is not None:
+        both = c.n_pairs is not None
+        counts = (
+            f"{c.control.n_clusters}"
+            if both
+            else f"{c.control.n_clusters} and {c.treatment.n_clusters}"
+        )
+        parts[-1] += f" in {counts} clusters"
     return ", ".join(parts)
+
+
+def statistic_text(c: Comparison) -> str:
+    """Return "t(8) = 7.00, ", or nothing where there is no statistic."""
+    if c.statistic is None:
+        return ""
+    df = "" if not c.df else f"({', '.join(_df(d) for d in c.df)})"
+    return f"{c.statistic_name}{df} = {c.statistic:.2f}, "
 
 
 def rows(c: Comparison) -> list[tuple[str, str]]:
@@ -62,30 +94,30 @@ def rows(c: Comparison) -> list[tuple[str, str]]:
 
 def markdown(c: Comparison) -> str:
     """Return a Markdown table."""
-
-    def escape(text: str) -> str:
-        return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", " ".join(text.split()))
-
     lines = ["| | |", "|:--|:--|"]
-    lines += [f"| {escape(name)} | {escape(text)} |" for name, text in rows(c)]
+    lines += [f"| {_md(name)} | {_md(text)} |" for name, text in rows(c)]
     return "\n".join(lines) + "\n"
 
 
 def latex(c: Comparison) -> str:
     """Return a LaTeX table that needs booktabs."""
+    body = [f"{_tex(name)} & {_tex(text)} \\\\" for name, text in rows(c)]
+    return "\n".join(
+        [r"\begin{tabular}{@{}ll@{}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}", ""]
+    )
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", " ".join(text.split()))
+
+
+def _tex(text: str) -> str:
     replace = {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
         "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "<": r"\textless{}", ">": r"\textgreater{}",
     }  # fmt: skip
-
-    def escape(text: str) -> str:
-        return "".join(replace.get(letter, letter) for letter in " ".join(text.split()))
-
-    body = [f"{escape(name)} & {escape(text)} \\\\" for name, text in rows(c)]
-    return "\n".join(
-        [r"\begin{tabular}{@{}ll@{}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}", ""]
-    )
+    return "".join(replace.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def html(c: Comparison) -> str:
@@ -98,7 +130,58 @@ def html(c: Comparison) -> str:
     return f"<table><caption>{_html.escape(apa(c))}</caption>{body}</table>"
 
 
-def _p(p: float) -> str:
+def results_table(
+    results: Sequence[Comparison], *, format: Literal["markdown", "latex", "html"]
+) -> str:
+    """Return one row per comparison; labels are escaped for the format.
+
+    Raises
+    ------
+    ValueError
+        If `format` is unknown, or there is nothing to show.
+    """
+    if not results:
+        raise ValueError("`results` must hold at least one comparison")
+    head = ("control", "treatment", "difference", "interval", "p", "p corrected", "effect")
+    body = [_row(c) for c in results]
+    if format == "markdown":
+        lines = [head, (":--",) * len(head), *(tuple(_md(t) for t in row) for row in body)]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    if format == "latex":
+        rows_ = [" & ".join(_tex(t) for t in row) + r" \\" for row in (head, *body)]
+        columns = "l" * len(head)
+        lines_ = [
+            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", rows_[0], r"\midrule",
+            *rows_[1:], r"\bottomrule", r"\end{tabular}", "",
+        ]  # fmt: skip
+        return "\n".join(lines_)
+    if format == "html":
+        cells = "".join(f"<th>{_html.escape(t)}</th>" for t in head)
+        text = "".join(
+            "<tr>" + "".join(f"<td>{_html.escape(t)}</td>" for t in row) + "</tr>" for row in body
+        )
+        return f"<table><thead><tr>{cells}</tr></thead><tbody>{text}</tbody></table>"
+    raise ValueError(f'`format` must be "markdown", "latex" or "html", got {format!r}')
+
+
+def _row(c: Comparison) -> tuple[str, ...]:
+    interval = c.confidence_interval
+    effect = c.effect_size
+    return (
+        c.control.label,
+        c.treatment.label,
+        f"{c.difference:.3f}",
+        "none" if interval is None else f"{_interval(interval)} ({100 * interval.level:.4g} %)",
+        "not defined" if c.p_value is None else f"{c.p_value:.4g}",
+        "-" if c.p_adjusted is None else f"{c.p_adjusted:.4g}",
+        effect.reason or "not defined"
+        if effect.value is None
+        else f"{_NAMES.get(effect.name, effect.name)} = {effect.value:.2f}",
+    )
+
+
+def p_text(p: float) -> str:
+    """Return a p-value in APA style."""
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("= 0.", "= .")
 
 

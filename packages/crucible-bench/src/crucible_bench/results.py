@@ -1,37 +1,16 @@
 """The records that every function of this package returns."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from crucible_bench.records import Record as Record
+from crucible_bench.records import plain as plain
+
+if TYPE_CHECKING:
+    from crucible_bench.bayes import Posterior
 
 Alternative = Literal["two-sided", "greater", "less"]
-
-
-def plain(value: object) -> object:
-    """Return records as mappings, and numbers that JSON cannot hold as None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-class Record:
-    """Turns a frozen dataclass into JSON-safe data that names its schema."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, object]:
-        """Return a JSON-safe mapping with a "schema" entry."""
-        name = type(self).__name__.lower()
-        data = plain(self)
-        assert isinstance(data, dict)  # every record is a dataclass
-        return {"schema": f"crucible.bench.{name}/1", **data}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +36,10 @@ class Effect(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample(Record):
-    """One arm of a comparison, described. `n` counts items."""
+    """One arm of a comparison, described.
+
+    `n` counts items, or observations where clusters are named; `n_clusters` is None without.
+    """
 
     label: str
     n: int
@@ -65,6 +47,7 @@ class Sample(Record):
     sd: float | None
     median: float
     n_missing: int = 0
+    n_clusters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +65,28 @@ class TestResult(Record):
     estimate: float | None = None
     interval: Interval | None = None
     min_p: float | None = None
+    effects: tuple[Effect, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection(Record):
+    """Which test was used, who decided, and why, one sentence each."""
+
+    test: str
+    rule: Literal["default", "requested", "auto"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic(Record):
+    """A check of an assumption. It stands beside the result and never chooses the test."""
+
+    name: str
+    statistic: float | None
+    p_value: float | None
+    finding: Literal["ok", "doubtful", "undecidable"]
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,21 +115,8 @@ class Correction(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerResult(Record):
-    """A sample size (in `unit`), the effect it is for, and the power at that size."""
-
-    design: str
-    effect: float
-    n: int
-    unit: str
-    power: float
-    alpha: float
-    alternative: Alternative
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapResult(Record):
-    """A bootstrap estimate with its interval."""
+    """A bootstrap estimate with its interval; `distribution` is kept only when asked for."""
 
     estimate: float
     interval: Interval
@@ -133,16 +124,8 @@ class BootstrapResult(Record):
     bias: float
     n_resamples: int
     method: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuantileResult(Record):
-    """A quantile (percentile `q`) with a distribution-free interval."""
-
-    q: float
-    value: float
-    interval: Interval
-    n: int
+    distribution: tuple[float, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,12 +133,13 @@ class Comparison(Record):
     """Treatment against control; every difference is treatment - control.
 
     `p_value` belongs to `test` and agrees with `confidence_interval` about zero, except where a
-    warning says so. `n_pairs` is None for independent arms. `metadata` holds counts such as
-    `discordant` for paired binary scores.
+    warning says so. `n_pairs` is None for independent arms; `icc` is None where nothing repeats.
+    `metadata` holds counts such as `discordant` for paired binary scores.
     """
 
     design: Literal["independent", "paired"]
     outcome: Literal["binary", "continuous"]
+    estimand: Literal["mean", "dominance"]
     control: Sample
     treatment: Sample
     difference: float
@@ -169,7 +153,8 @@ class Comparison(Record):
     alpha: float
     effect_size: Effect
     effect_sizes: Mapping[str, Effect]
-    reasons: tuple[str, ...]
+    selection: Selection
+    diagnostics: tuple[Diagnostic, ...] = ()
     robustness: tuple[TestResult, ...] = ()
     verdict: Verdict | None = None
     p_adjusted: float | None = None
@@ -193,6 +178,13 @@ class Comparison(Record):
             return None
         return all(side == (self.p_value <= self.alpha) for side in known)
 
+    @property
+    def interpretation(self) -> str:
+        """One paragraph that says what was found, and what it does not say."""
+        from crucible_bench.interpretation import interpret
+
+        return interpret(self)
+
     def apa(self) -> str:
         """Return the result as a sentence in APA style."""
         from crucible_bench.report import apa
@@ -210,6 +202,35 @@ class Comparison(Record):
         from crucible_bench.report import latex
 
         return latex(self)
+
+    def detectable_effect(self, *, power: float = 0.80) -> float | None:
+        """Return the smallest difference that data like these would show with this power.
+
+        In the units of `difference`; None where the data do not say, as without variation. It
+        replaces "observed power", which is the p-value in other words.
+        """
+        from crucible_bench.interpretation import detectable
+
+        return detectable(self, power=power)
+
+    def bayes(self, *, rope: float | None = None, prior: float = 0.5) -> "Posterior":
+        """Return the posterior of the difference, of 0/1 scores without clusters.
+
+        Parameters
+        ----------
+        rope : float, > 0, optional
+            Half-width of the region of practical equivalence.
+        prior : float, > 0
+            Of the Beta or Dirichlet distribution before the data, see `crucible_bench.bayes`.
+
+        Raises
+        ------
+        ValueError
+            If scores are not only 0 and 1, or clusters were named.
+        """
+        from crucible_bench.interpretation import posterior
+
+        return posterior(self, rope=rope, prior=prior)
 
     def _repr_html_(self) -> str:
         from crucible_bench.report import html

@@ -27,10 +27,10 @@ async def check_backend(make: Callable[[], Backend], *, config: LoraConfig) -> N
     _require(bool(backend.name), "a backend has a name")
     session = await backend.create(config, seed=0)
     twin = await make().create(config, seed=0)
+    other = await make().create(config, seed=1)
     try:
         await check_session(session)
-        if backend.capabilities.deterministic:
-            await _check_twin(session, twin)
+        await _check_seeds(session, twin, other, equal=backend.capabilities.deterministic)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder)
             await session.save(path)
@@ -39,8 +39,8 @@ async def check_backend(make: Callable[[], Backend], *, config: LoraConfig) -> N
             await _check_sampler(session, path)
             await again.close()
     finally:
-        await session.close()
-        await twin.close()
+        for one in (session, twin, other):
+            await one.close()
     try:
         await session.forward(_batch(session))
     except LoraError:
@@ -111,13 +111,19 @@ def check_schema(schema: OutputSchema, *, good: str, bad: str) -> None:
         schema.parse(text)  # no text makes it raise
 
 
-async def _check_twin(session: Session, twin: Session) -> None:
-    batch = _batch(twin)
-    for _ in range(10):
-        await twin.train_step(batch, update=_update())
-    ours, theirs = await session.forward(batch), await twin.forward(batch)
-    equal = all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    _require(equal, "equal seeds give equal adapters")
+async def _check_seeds(session: Session, twin: Session, other: Session, *, equal: bool) -> None:
+    batch = _batch(session)
+    base = await other.sampler().generate("say a", max_tokens=8)
+    for one in (twin, other):
+        for _ in range(10):
+            await one.train_step(batch, update=_update())
+    found = [np.concatenate(await one.forward(batch)) for one in (session, twin, other)]
+    if equal:
+        _require(np.array_equal(found[0], found[1]), "equal seeds give equal adapters")
+    _require(not np.array_equal(found[0], found[2]), "other seeds give other adapters")
+    for one in (session, other):
+        answer = await one.sampler().generate("say a", max_tokens=8)
+        _require(answer.logprobs == base.logprobs, "training leaves the base as it is")
 
 
 async def _check_resumed(session: Session, again: Session) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
@@ -17,11 +16,17 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from crucible_lora.adamw import clip_factor
+from crucible_lora.backends.adapting import (
+    SeededDropout,
+    cast_around_whole_modules,
+    draw_first_weights,
+    with_adapter,
+)
 from crucible_lora.backends.bases import Base
 from crucible_lora.capabilities import require_loss
 from crucible_lora.config import LoraConfig
 from crucible_lora.decoding import decode
-from crucible_lora.errors import ContextLengthError, UnsupportedOptionError
+from crucible_lora.errors import ContextLengthError
 from crucible_lora.files import sha256_file
 from crucible_lora.losses import CrossEntropy, components
 from crucible_lora.ports import Continuation, Example, Floats, LossFunction, StepResult, Update
@@ -39,13 +44,13 @@ class PeftSession:
         self._base, self._config, self._threads = base, config, threads
         self.tokenizer = base.tokenizer
         self._generator = torch.Generator(device=base.device).manual_seed(seed)
-        self._model = _with_adapter(base.model, config, self._generator)
+        self._model = with_adapter(base.model, config, self._generator)
         self._model.eval()
-        _draw_first_weights(self._model, seed)
+        draw_first_weights(self._model, seed)
         self._parameters = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         for parameter in self._parameters.values():
             parameter.data = parameter.data.float()
-        _cast_around_whole_modules(self._model)
+        cast_around_whole_modules(self._model)
         self._optimizer = torch.optim.AdamW(self._parameters.values())
         self._dropouts = [m for m in self._model.modules() if isinstance(m, SeededDropout)]
         self._head_alone = self._can_call_head_alone()
@@ -346,21 +351,6 @@ class PeftSession:
         _write(path / GENERATOR, {"state": self._generator.get_state()})
 
 
-class SeededDropout(torch.nn.Module):  # type: ignore[misc] # torch is not followed
-    """Dropout that draws from a generator of its own."""
-
-    def __init__(self, share: float, generator: torch.Generator) -> None:
-        super().__init__()
-        self.share, self.generator = share, generator
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Drop a share of the values while training."""
-        if not self.training:
-            return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.share, generator=self.generator)
-        return x * kept / (1 - self.share)
-
-
 class _CachedDecoder:
     """The model, reading along with a key-value cache."""
 
@@ -421,94 +411,6 @@ def limit_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _with_adapter(model: Any, config: LoraConfig, generator: torch.Generator) -> Any:
-    alpha = 2.0 * config.rank if config.alpha is None else config.alpha
-    adapter = peft.LoraConfig(
-        r=config.rank,
-        lora_alpha=alpha,
-        lora_dropout=config.dropout,
-        use_rslora=config.rslora,
-        target_modules=_targets(model, config),
-        modules_to_save=list(config.modules_to_save) or None,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        # PEFT asks transformers a question that transformers has renamed.
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
-        adapted = peft.get_peft_model(model, adapter)
-    for module in list(adapted.modules()):
-        dropouts = getattr(module, "lora_dropout", None)
-        if dropouts is not None and config.dropout:
-            dropouts["default"] = SeededDropout(config.dropout, generator)
-    return adapted
-
-
-def _cast_around_whole_modules(model: Any) -> None:
-    """Let modules trained whole, in float32, take and give the numbers of their neighbours."""
-
-    def take(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        kind = next(module.parameters()).dtype
-        return tuple(
-            g.to(kind) if torch.is_tensor(g) and g.is_floating_point() else g for g in given
-        )
-
-    def give(module: Any, given: tuple[Any, ...], out: Any) -> Any:
-        return out.to(given[0].dtype) if torch.is_tensor(out) else out
-
-    head = model.get_base_model().get_output_embeddings()
-    for module in model.modules():
-        trained = getattr(module, "modules_to_save", None)
-        if trained is not None and "default" in trained:
-            trained["default"].register_forward_pre_hook(take)
-            if module is not head:  # logits stay as exact as they are
-                trained["default"].register_forward_hook(give)
-
-
-def _draw_first_weights(model: Any, seed: int) -> None:
-    """Draw A within 1/sqrt(fan-in), as PEFT does, from a generator of this run's own; B is zero."""
-    rng = np.random.default_rng(seed)
-    for name, parameter in sorted(model.named_parameters()):
-        if ".lora_A." in name:
-            bound = 1 / math.sqrt(parameter.shape[1])
-            drawn = rng.uniform(-bound, bound, tuple(parameter.shape))
-            parameter.data.copy_(torch.from_numpy(drawn))
-
-
-def _targets(model: Any, config: LoraConfig) -> list[str]:
-    """Return the names of the layers to adapt."""
-    head = model.get_output_embeddings()
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | transformers.pytorch_utils.Conv1D)
-        and module is not head
-    }
-    wanted = config.target_modules
-    if isinstance(wanted, tuple):
-        found = {n for n in layers if any(n == w or n.endswith(f".{w}") for w in wanted)}
-        missing = [w for w in wanted if not any(n == w or n.endswith(f".{w}") for n in layers)]
-        if missing:
-            leaves = ", ".join(sorted({n.rpartition(".")[2] for n in layers}))
-            reason = f"the model has no linear layer {missing[0]!r}; it has {leaves}"
-            raise UnsupportedOptionError("target_modules", wanted, "peft", reason)
-    else:
-        marks = {"all-linear": ("",), "attention": ("attn", "attention"), "mlp": ("mlp", "ffn")}
-        found = {n for n in layers if any(m in n.lower() for m in marks[wanted])}
-        if not found:
-            reason = "the model has no layer of that kind; name its layers"
-            raise UnsupportedOptionError("target_modules", wanted, "peft", reason)
-    names = {n.rpartition(".")[2] for n in found}
-    exact = {n for n in layers if n.rpartition(".")[2] in names} == found
-    targets = sorted(names if exact else found)
-    if config.unembed:
-        if model.config.tie_word_embeddings:
-            reason = "the model's head is its embedding too, so it cannot be adapted alone"
-            raise UnsupportedOptionError("unembed", True, "peft", reason)
-        targets += [n.rpartition(".")[2] for n, m in model.named_modules() if m is head]
-    return targets
 
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
