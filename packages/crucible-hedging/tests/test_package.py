@@ -8,6 +8,7 @@ import crucible_hedging
 from crucible_hedging.errors import (
     AllAttemptsFailedError,
     HedgingError,
+    InsufficientDataError,
     NotIdempotentError,
     PolicyError,
     RejectedError,
@@ -40,6 +41,7 @@ def test_the_root_names_are_sorted_and_few():
         RejectedError("primary", 3),
         NotIdempotentError("no"),
         PolicyError("mine", -1),
+        InsufficientDataError(3, 20),
     ],
 )
 def test_errors_survive_pickling(error):

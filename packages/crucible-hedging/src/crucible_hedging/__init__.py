@@ -2,6 +2,7 @@
 
 from crucible_hedging.attempt import report_cost
 from crucible_hedging.budget import HedgeBudget
+from crucible_hedging.calibrate import calibrate
 from crucible_hedging.delays.adaptive import AdaptiveDelay
 from crucible_hedging.delays.backoff import BackoffDelay
 from crucible_hedging.delays.fixed import FixedDelay, NoHedge
@@ -12,7 +13,9 @@ from crucible_hedging.delays.workload import Workload, WorkloadDelays
 from crucible_hedging.hedge import hedge
 from crucible_hedging.hedger import Hedger
 from crucible_hedging.outcome import Attempt, HedgeOutcome
+from crucible_hedging.shadow import ShadowLog, ShadowRecord
 from crucible_hedging.sync import hedge_sync
+from crucible_hedging.whatif import what_if
 
 __all__ = [
     "AdaptiveDelay",
@@ -25,10 +28,14 @@ __all__ = [
     "Hedger",
     "NoHedge",
     "PercentileDelay",
+    "ShadowLog",
+    "ShadowRecord",
     "Workload",
     "WorkloadDelays",
+    "calibrate",
     "hedge",
     "hedge_sync",
     "parse_delay",
     "report_cost",
+    "what_if",
 ]

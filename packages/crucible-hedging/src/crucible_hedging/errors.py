@@ -5,6 +5,7 @@ HedgingError
     RejectedError              an answer that `accept` refused; a leaf of the group above
     NotIdempotentError         a call that must not be sent twice
     PolicyError                a delay policy returned NaN, a negative number or no number
+    InsufficientDataError      a log is too short for what was asked of it
 """
 
 from collections.abc import Sequence
@@ -68,3 +69,15 @@ class PolicyError(HedgingError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.policy, self.value)
+
+
+class InsufficientDataError(HedgingError):
+    """A log has `n` usable pairs, and `needed` are the least."""
+
+    def __init__(self, n: int, needed: int) -> None:
+        super().__init__(f"the log has {n} pairs of which both copies answered, {needed} needed")
+        self.n = n
+        self.needed = needed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.n, self.needed)
