@@ -304,6 +304,7 @@ def test_an_interrupt_of_the_synchronous_form_leaves_a_checkpoint(tmp_path):
         import os, signal, sys
         from crucible_lora import create_experiment, train_sync
         from crucible_lora.demo import demo_findings
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
         experiment = create_experiment("demo", {"base_model": "reference"}, directory=sys.argv[1])
 
         def interrupt(row):
