@@ -5,20 +5,19 @@ import sys
 
 import numpy as np
 import pytest
+import vl_convert
 
 from crucible_bench import compare, compare_multiple, compare_paired
 from crucible_bench.plots import estimation, forest, power_curve
 from crucible_bench.power import PairedT
 
-pytest.importorskip("altair")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=30)
 Y = X + 0.4 + RNG.normal(scale=0.5, size=30)
 
 
 def svg(chart):
-    convert = pytest.importorskip("vl_convert")
-    return convert.vegalite_to_svg(chart.to_dict())
+    return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
 def test_an_estimation_plot_states_the_finding_and_holds_the_interval():

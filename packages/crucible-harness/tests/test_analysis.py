@@ -127,6 +127,25 @@ def test_p_values_of_a_family_are_corrected_and_both_are_kept(replayed, options)
     assert b.contrast.wide[0] < b.contrast.interval[0]  # simultaneous intervals are wider
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"metric": "latency_s:p99"}, "`metric` must be one of .*latency_s:p95.*'latency_s:p99'"),
+        ({"criteria": (Criterion(metric="speed", condition="control", at_least=1.0),)}, "'speed'"),
+        (
+            {"criteria": (Criterion(metric="accuracy", condition="x", at_least=0.9),)},
+            "control.*'x'",
+        ),
+    ],
+)
+def test_what_no_analysis_could_find_is_refused_before_anything_is_paid(replayed, change, says):
+    rows = {"control": "10", "treatment": "11"}
+    with pytest.raises(ValueError, match=says):
+        replayed(
+            rows, metrics=("accuracy", "latency_s:p95"), hypotheses=[hypothesis(0.05, **change)]
+        )
+
+
 def test_fewer_than_two_complete_items_give_no_verdict(replayed, options):
     result = run_sync(
         replayed({"control": "1", "treatment": "0"}, hypotheses=[hypothesis(0.05)]), options=options

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from crucible_lora import LoraConfig
 from crucible_lora.adamw import AdamW, clip_factor, global_norm
@@ -55,7 +56,6 @@ def test_the_check_of_losses_finds_a_wrong_gradient_and_a_wrong_mean():
 
 
 def test_numpy_and_torch_agree():
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     logits, targets = rng.standard_normal((7, 11)), rng.integers(0, 11, 7)
     weights = rng.random(7)
@@ -147,7 +147,6 @@ def test_the_first_step_of_adamw_is_the_one_by_hand():
 
 
 def test_adamw_walks_with_torch():
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(1)
     start = rng.standard_normal(6)
     parameters = {"w": start.copy()}

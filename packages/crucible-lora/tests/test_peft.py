@@ -1,7 +1,10 @@
 import warnings
 
 import numpy as np
+import peft
 import pytest
+import torch
+import transformers
 
 from crucible_lora import (
     LoraConfig,
@@ -24,9 +27,6 @@ from crucible_lora.ports import Example, Update
 from crucible_lora.schemas import JsonSchema
 from crucible_lora.testing import check_backend
 
-torch = pytest.importorskip("torch")
-peft = pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.anyio
 TINY = {"base_model": "tiny", "modules_to_save": ["lm_head"], "lr": 1e-2}
 

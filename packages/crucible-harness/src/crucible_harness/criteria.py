@@ -10,7 +10,6 @@ from crucible_harness.experiment import Criterion
 from crucible_harness.metrics import Metric
 from crucible_harness.observations import Observations, by_item
 from crucible_harness.recorded import RecordedRun
-from crucible_harness.summaries import label_of
 from crucible_harness.verdicts import Outcome
 
 
@@ -76,6 +75,6 @@ def _bounded(
 def metric_named(run: RecordedRun, label: str) -> Metric:
     """Return the metric that a hypothesis names."""
     for metric in run.metrics:
-        if label in (label_of(metric), metric.name):
+        if label in (metric.label, metric.name):
             return metric
     raise KeyError(label)  # the design was validated when the experiment was built

@@ -162,7 +162,7 @@ class Experiment:
         ids = [h.id for h in self.hypotheses]
         if len(set(ids)) < len(ids):
             raise ValueError(f"`hypotheses` must have unique ids, got {ids}")
-        known = {m.name for m in self.metrics}
+        known = {text for m in self.metrics for text in (m.name, m.label)}
         for h in self.hypotheses:
             for role, value in (("treatment", h.treatment), ("control", h.control)):
                 if value not in names:
@@ -170,11 +170,21 @@ class Experiment:
                         f"hypothesis {h.id!r}: `{role}` must be a condition "
                         f"({', '.join(names)}), got {value!r}"
                     )
-            if h.metric.partition(":")[0] not in known:
-                raise ValueError(
-                    f"hypothesis {h.id!r}: `metric` must be one of {', '.join(sorted(known))}, "
-                    f"got {h.metric!r}"
-                )
+            for role, wanted in (
+                ("metric", h.metric),
+                *(("criteria", c.metric) for c in h.criteria),
+            ):
+                if wanted not in known:
+                    raise ValueError(
+                        f"hypothesis {h.id!r}: `{role}` must be one of "
+                        f"{', '.join(sorted(known))}, got {wanted!r}"
+                    )
+            for criterion in h.criteria:
+                if criterion.condition not in names:
+                    raise ValueError(
+                        f"hypothesis {h.id!r}: `criteria` must be about a condition "
+                        f"({', '.join(names)}), got {criterion.condition!r}"
+                    )
 
     def _design(self) -> dict[str, Any]:
         return {

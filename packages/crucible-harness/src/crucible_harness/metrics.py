@@ -18,6 +18,11 @@ class Metric:
     unit: str = ""
     bounds: tuple[float, float] | None = None
 
+    @property
+    def label(self) -> str:
+        """Return the name in tables and hypotheses: with its reducer, unless that is the mean."""
+        return self.name if self.reducer == "mean" else f"{self.name}:{self.reducer}"
+
     def __post_init__(self) -> None:
         if self.reducer not in REDUCERS and not _is_percentile(self.reducer):
             raise ValueError(

@@ -9,7 +9,6 @@ from crucible_harness.estimates import (
     Estimate1,
     estimate,
 )
-from crucible_harness.metrics import Metric
 from crucible_harness.missing import missing_table
 from crucible_harness.observations import Observations, observe
 from crucible_harness.recorded import RecordedRun
@@ -46,9 +45,7 @@ def summarise(
         failed_by_class=row.failed,
         unextracted=row.unextracted,
         metrics={
-            label_of(metric): estimate(
-                observed[metric.name].counted[condition], metric.reducer, metric
-            )
+            metric.label: estimate(observed[metric.name].counted[condition], metric.reducer, metric)
             for metric in run.metrics
         },
         latency={f"p{q:g}": estimate(latency, f"p{q:g}", LATENCY) for q in (50, 95, 99)},
@@ -58,11 +55,6 @@ def summarise(
         output_tokens=_total([cell.output_tokens for cell in cells]),
         calls=sum(cell.calls for cell in cells),
     )
-
-
-def label_of(metric: Metric) -> str:
-    """Return the name that a metric has in tables: with its reducer, unless that is the mean."""
-    return metric.name if metric.reducer == "mean" else f"{metric.name}:{metric.reducer}"
 
 
 def _total(numbers: list[int | None]) -> int | None:
