@@ -1,6 +1,7 @@
 """t tests for one mean, two independent means and paired means."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -142,6 +143,49 @@ def paired_t(
     se = float(d.std(ddof=1)) / math.sqrt(d.size)
     return _t_test(
         "paired_t", float(d.mean()), 0.0, se, d.size - 1, d.size, alternative, confidence
+    )
+
+
+def linear_contrast(
+    groups: Sequence[ArrayLike],
+    weights: Sequence[float],
+    *,
+    alternative: Alternative = "two-sided",
+    confidence: float = 0.95,
+) -> TestResult:
+    """Test a weighted sum of the means of independent groups, variances unequal.
+
+    Parameters
+    ----------
+    groups : one (items,) or (items, repeats) array per group, each with at least 2 items
+    weights : one number per group
+        They usually sum to zero: (-1, 1) is the second mean minus the first.
+
+    Raises
+    ------
+    ValueError
+        If weights and groups differ in number, or all weights are zero.
+
+    References
+    ----------
+    .. [1] B. L. Welch, Biometrika 34, 28-35, 1947 (degrees of freedom).
+    """
+    if len(groups) != len(weights):
+        raise ValueError(f"`weights` must be one per group ({len(groups)}), got {len(weights)}")
+    if not any(weights):
+        raise ValueError("`weights` must not all be zero")
+    arms = [item_means(scores(f"groups[{n}]", group)) for n, group in enumerate(groups)]
+    estimate = math.fsum(w * float(arm.mean()) for w, arm in zip(weights, arms, strict=True))
+    parts = [
+        (w * w * float(arm.var(ddof=1)) / arm.size, arm.size - 1)
+        for w, arm in zip(weights, arms, strict=True)
+    ]
+    variance = math.fsum(v for v, _ in parts)
+    # Without any variation there is no t, whatever its degrees of freedom.
+    df = variance**2 / math.fsum(v * v / k for v, k in parts) if variance else 1.0
+    n = sum(arm.size for arm in arms)
+    return _t_test(
+        "linear_contrast", estimate, 0.0, math.sqrt(variance), df, n, alternative, confidence
     )
 
 
