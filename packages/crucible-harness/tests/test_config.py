@@ -1,8 +1,10 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crucible_harness import load_experiment
+from crucible_harness import load_experiment, run_sync
 from crucible_harness.errors import ConfigError
 
 GOOD = """
@@ -114,4 +116,92 @@ api_key_env = "MY_KEY"
     monkeypatch.setenv("MY_KEY", "secret")
     experiment, _ = load_experiment(written(text))
     assert "secret" not in repr(experiment.conditions[0].model)
-    assert "secret" not in str(experiment.design)
+    assert "secret" not in str(experiment.frozen)
+
+
+DESIGNED = """
+name = "sizes"
+seed = 1
+authors = ["A. Researcher"]
+
+[dataset]
+name = "demo-arithmetic"
+limit = 6
+
+[design]
+kind = "dose_response"
+factor = "n"
+levels = [1, 3]
+
+[prompt]
+template = "{input}"
+answer_hint = "Number only."
+
+[prompt.few_shot]
+n = 2
+seed = 3
+dataset = { name = "own", path = "examples.jsonl" }
+
+[[conditions]]
+name = "vote-{n}"
+call = "pipeline:vote_{n}"
+grid = { n = [1, 3] }
+
+[[hypotheses]]
+id = "h1"
+metric = "accuracy"
+contrast = "trend"
+factors = ["n"]
+sesoi = 0.05
+"""
+
+
+def test_designs_grids_functions_and_worked_examples_in_a_file(tmp_path):
+    (tmp_path / "examples.jsonl").write_text(
+        '{"input": "What is 100 + 1?", "expected": "101"}\n'
+        '{"input": "What is 100 + 2?", "expected": "102"}\n'
+    )
+    (tmp_path / "pipeline.py").write_text(
+        "def vote_1(item):\n    return '1'\n\n\ndef vote_3(item):\n    return str(item.expected)\n"
+    )
+    file = tmp_path / "exp.toml"
+    file.write_text(DESIGNED)
+    experiment, options = load_experiment(file)
+    assert [c.name for c in experiment.conditions] == ["vote-1", "vote-3"]
+    assert [c.factors["n"] for c in experiment.conditions] == [1, 3]
+    assert len(experiment.prompt.messages(experiment.dataset[0])) == 5
+    result = run_sync(
+        experiment,
+        options=replace(options, directory=tmp_path / "runs", trace=False, telemetry=False),
+    )
+    (found,) = result.analysis.hypotheses
+    assert found.contrast.kind == "trend"
+    assert found.contrast.estimate is not None
+    assert found.contrast.estimate > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('factor = "n"', "factors = { n = [1, 3] }", "`factors` is no key of a dose_response"),
+        ("levels = [1, 3]", "levels = [3, 1]", "ascending"),
+        ('kind = "dose_response"', 'kind = "sideways"', "within"),
+        ('call = "pipeline:vote_{n}"', 'call = "pipeline:vote_9"', "no function"),
+        ('call = "pipeline:vote_{n}"', 'call = "nowhere:vote"', "cannot be imported"),
+        ('call = "pipeline:vote_{n}"', "", "`model`, `ensemble` or `call`"),
+        ("grid = { n = [1, 3] }", "grid = { n = [1] }", "every combination"),
+        ("grid = { n = [1, 3] }", "gird = { n = [1] }", "did you mean `grid`"),
+    ],
+)
+def test_mistakes_in_a_design_are_named(tmp_path, old, new, said):
+    (tmp_path / "examples.jsonl").write_text(
+        '{"input": "a?", "expected": "101"}\n{"input": "b?", "expected": "102"}\n'
+    )
+    (tmp_path / "pipeline.py").write_text(
+        "def vote_1(item):\n    return '1'\n\n\ndef vote_3(item):\n    return '3'\n"
+    )
+    file = tmp_path / "exp.toml"
+    assert old in DESIGNED
+    file.write_text(DESIGNED.replace(old, new))
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_experiment(file)

@@ -172,7 +172,7 @@ def test_resume_needs_the_experiment_that_was_begun(vote, options):
 async def test_a_run_that_another_process_holds_is_refused(vote, options):
     experiment = vote(n=3)
     await run(experiment, options=options)
-    journal = Journal(folder_of(experiment, options.directory).journal, design=experiment.design)
+    journal = Journal(folder_of(experiment, options.directory).journal, design=experiment.frozen)
     journal.lock()
     try:
         with pytest.raises(JournalLockedError):

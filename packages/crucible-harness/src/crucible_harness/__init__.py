@@ -1,12 +1,15 @@
 """The experiment, from question to publishable answer: design, run, resume, analyse, report."""
 
 from crucible_harness.analysis import Analysis, analyse
+from crucible_harness.claims import Criterion, Hypothesis
+from crucible_harness.conditions import Condition
 from crucible_harness.config import load_experiment
 from crucible_harness.errors import HarnessError
-from crucible_harness.experiment import Condition, Criterion, Experiment, Hypothesis, Prompt
+from crucible_harness.experiment import Experiment
 from crucible_harness.metrics import Metric
 from crucible_harness.options import ErrorPolicy, Limits, RunOptions
 from crucible_harness.outcome import RunResult
+from crucible_harness.prompts import Prompt
 from crucible_harness.report import report
 from crucible_harness.runner import resume, resume_sync, run, run_sync
 

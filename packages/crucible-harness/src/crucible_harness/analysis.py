@@ -1,11 +1,13 @@
 """The analysis that was planned, computed from a run folder and from nothing else."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
-from crucible_harness.hypotheses import HypothesisResult, resolve, unplanned
+from crucible_harness.exploratory import unplanned
+from crucible_harness.hypotheses import HypothesisResult, resolve
 from crucible_harness.metrics import Metric
 from crucible_harness.missing import MissingTable, missing_table
 from crucible_harness.observations import observe
@@ -46,7 +48,8 @@ def analyse(path: Path | str) -> Analysis:
 
 def analyse_run(run: RecordedRun) -> Analysis:
     """Analyse a run that has been read already."""
-    run = _complete_blocks(run)
+    whole = run
+    run = _complete_blocks(whole)
     observed = {metric.name: observe(run, metric) for metric in _by_name(run.metrics)}
     planned = resolve(run.hypotheses, run, observed, correction="holm")
     confirmatory = tuple(r for r in planned if r.hypothesis.kind == "confirmatory")
@@ -55,7 +58,7 @@ def analyse_run(run: RecordedRun) -> Analysis:
     missing = missing_table(run)
     return Analysis(
         design_digest=run.digest,
-        items_planned=run.planned // max(1, len(run.conditions)),
+        items_planned=len(whole.items),
         items_analysed=len(run.items),
         conditions={name: summarise(run, name, observed) for name in run.conditions},
         hypotheses=confirmatory,
@@ -73,12 +76,9 @@ def _complete_blocks(run: RecordedRun) -> RecordedRun:
     """
     if not run.not_run:
         return run
-    per_item: dict[str, int] = {}
-    for cell in run.cells:
-        per_item[cell.item] = per_item.get(cell.item, 0) + 1
-    full = max(per_item.values(), default=0)
-    expected = len(run.conditions) * int(str(run.design.get("repeats", 1)))
-    whole = {item for item, cells in per_item.items() if cells == max(expected, full)}
+    expected = int(run.design["repeats"]) * (len(run.conditions) if run.layout.within else 1)
+    per_item = Counter(cell.item for cell in run.cells)
+    whole = {item for item, cells in per_item.items() if cells == expected}
     return replace(
         run,
         items=tuple(item for item in run.items if item.id in whole),

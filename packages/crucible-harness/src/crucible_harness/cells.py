@@ -10,16 +10,20 @@ from typing import Any
 import anyio
 from opentelemetry import trace
 
-from crucible_datasets import Item, extract, is_right
+from crucible_datasets import Item
 from crucible_ensemble import Completion, Model
 from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
 from crucible_ensemble.model import Prompt as ModelPrompt
 from crucible_ensemble.prompts import to_messages
 from crucible_ensemble.seeds import derive
+from crucible_harness.conditions import Condition
 from crucible_harness.errors import HarnessError, ProviderRefusedError, UnreachableModelError
-from crucible_harness.experiment import Condition, Experiment, canonical, structure
+from crucible_harness.experiment import Experiment, canonical
+from crucible_harness.fingerprints import structure
 from crucible_harness.journal import Call, Journal
+from crucible_harness.judging import Answered
 from crucible_harness.schedule import Cell
+from crucible_harness.scoring import judges, read_answer
 
 FATAL = ("AuthenticationError", "PermissionDeniedError", "ModelNotFoundError", "CassetteMissError")
 
@@ -30,6 +34,7 @@ class Desk:
 
     journal: Journal
     limits: Callable[[str], anyio.CapacityLimiter]
+    share_responses: bool = True
     in_flight: dict[str, anyio.Event] = field(default_factory=dict)
     sent: int = 0
     _identities: dict[int, tuple[Model, dict[str, Any]]] = field(default_factory=dict)
@@ -75,7 +80,7 @@ class JournaledModel:
         stop: Sequence[str] = (),
     ) -> Completion:
         """Answer from the journal, or ask and write the answer down before anything else."""
-        request = {
+        request: dict[str, Any] = {
             "model": self._desk.identity(self._model),
             "messages": to_messages(prompt),
             "temperature": temperature,
@@ -85,6 +90,8 @@ class JournaledModel:
             "repeat": self._used.cell.repeat,
             "copy": self._copy,  # a hedge is a call of its own
         }
+        if not self._desk.share_responses:
+            request["condition"] = self._used.cell.condition
         key = hashlib.sha256(canonical(request).encode()).hexdigest()
         self._used.calls += 1
         self._used.backups += self._copy > 0
@@ -175,8 +182,8 @@ async def run_cell(
         If nothing more can be written down.
     """
     used = _Used(cell)
-    model = through_journal(condition.model, desk, used)
-    messages = experiment.prompt.messages(item.input)
+    model = through_journal(condition.answering(item), desk, used)
+    messages = experiment.prompt_of(condition).messages(item)
     record: dict[str, Any] = {"position": cell.position, "messages": messages}
     status, answer = "ok", None
     with _cell_span(cell) as span:
@@ -196,7 +203,10 @@ async def run_cell(
             status = "timeout" if isinstance(error, TimeoutError | TimedOutError) else "error"
             record |= {"error_class": type(error).__name__, "error_message": str(error)}
         if answer is not None:
-            record |= _read(answer, item, experiment)
+            record |= read_answer(
+                answer, item, task=experiment.dataset.task, metrics=experiment.metrics
+            )
+            await _ask_judges(answer.text, record, item, experiment, desk, used)
         record |= {
             "calls": used.calls,
             "hedged": used.backups,
@@ -224,29 +234,26 @@ def _cell_span(cell: Cell) -> Iterator[trace.Span]:
         yield span
 
 
-def _read(answer: Completion, item: Item, experiment: Experiment) -> dict[str, Any]:
-    task = experiment.dataset.task
-    value = extract(answer.text, task=task).value
-    votes = answer.extra.get("votes")
-    if "answer" in answer.extra:  # a vote was counted on answers; its winner is what is scored
-        value = None if answer.extra["answer"] is None else value
-    scores: dict[str, float | None] = {}
-    if any(m.name == "accuracy" for m in experiment.metrics):
-        scores["accuracy"] = float(is_right(value, item.expected, task=task))
-    return {
-        "output": answer.text,
-        "answer": None if value is None else str(value),
-        "unextracted": value is None,
-        "scores": scores,
-        "votes": None if votes is None else dict(votes),
-        "winner": answer.extra.get("answer"),
-        "cost_usd": answer.cost_usd,
-        "billed_usd": answer.billed_usd,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "latency_s": answer.latency_s,
-        "failures": answer.extra.get("failures") or {},
-    }
+async def _ask_judges(
+    text: str,
+    record: dict[str, Any],
+    item: Item,
+    experiment: Experiment,
+    desk: Desk,
+    used: _Used,
+) -> None:
+    """Add the scores of judges; one that fails leaves its score None and its error."""
+    for name, judge in judges(experiment.metrics):
+        model = through_journal(judge.model, desk, _Used(used.cell))
+        try:
+            score = await judge.ask(Answered(text=text, value=record["answer"]), item, model=model)
+        except HarnessError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a judge raises is a missing score
+            _stop_if_hopeless(error, desk)
+            score = None
+            record["scorer_errors"][name] = f"{type(error).__name__}: {error}"
+        record["scores"][name] = score
 
 
 def _stop_if_hopeless(error: Exception, desk: Desk) -> None:

@@ -8,14 +8,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crucible_harness.claims import Criterion, Hypothesis
+from crucible_harness.conditions import Condition
+from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import ConfigError
-from crucible_harness.experiment import Condition, Criterion, Experiment, Hypothesis, Prompt
+from crucible_harness.experiment import Experiment
 from crucible_harness.options import ErrorPolicy, Limits, RunOptions
+from crucible_harness.prompts import FewShot, Prompt
 
 if TYPE_CHECKING:
     from crucible_datasets import Dataset
     from crucible_ensemble import Model
-    from crucible_harness.schema import DatasetTable, ExperimentTable, ModelTable
+    from crucible_harness.schema import (
+        ConditionTable,
+        DatasetTable,
+        DesignTable,
+        ExperimentTable,
+        ModelTable,
+        PromptTable,
+    )
 
 
 def load_experiment(
@@ -84,16 +95,7 @@ def read_experiment(
         experiment = Experiment(
             table.name,
             dataset=dataset,
-            conditions=[
-                Condition(
-                    name=c.name,
-                    model=models.of(c),
-                    temperature=c.temperature,
-                    max_tokens=c.max_tokens,
-                    stop=tuple(c.stop),
-                )
-                for c in table.conditions
-            ],
+            conditions=[_condition(c, models, base) for c in table.conditions],
             metrics=table.metrics,
             seed=table.seed,
             hypotheses=[
@@ -105,7 +107,11 @@ def read_experiment(
                 )
                 for h in table.hypotheses
             ],
-            prompt=Prompt(**table.prompt.model_dump()),
+            prompt=_prompt(table.prompt, base),
+            design=_design(table.design),
+            share_responses=table.share_responses,
+            authors=table.authors,
+            tags=table.tags,
             repeats=table.repeats,
             baseline=table.baseline,
             description=table.description,
@@ -135,7 +141,10 @@ class _Models:
         from crucible_ensemble import Ensemble
 
         if condition.ensemble is None:
-            return self._hedged(self.named(condition.model), condition)
+            model = self._hedged(self.named(condition.model), condition)
+            if condition.samples is None:
+                return model
+            return Ensemble([model], samples=condition.samples, name=condition.name)
         e = condition.ensemble
         return Ensemble(
             [self._hedged(self.named(m), condition) for m in e.models],
@@ -193,6 +202,65 @@ class _Models:
         return hedged(model, hedger=self._hedgers[condition.name])
 
 
+def _condition(at: "ConditionTable", models: _Models, base: Path) -> Condition:
+    return Condition(
+        at.name,
+        None if at.call is not None else models.of(at),
+        call=None if at.call is None else _function(at.call, base),
+        prompt=None if at.prompt is None else _prompt(at.prompt, base),
+        temperature=at.temperature,
+        max_tokens=at.max_tokens,
+        stop=tuple(at.stop),
+        factors=at.factors,
+        fingerprint=at.fingerprint,
+    )
+
+
+def _function(name: str, base: Path) -> Any:
+    """Return "module:function", from a module beside the file or from an installed one."""
+    import importlib
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    module, _, function = name.partition(":")
+    beside = base / f"{module.replace('.', '/')}.py"
+    try:
+        if beside.is_file():
+            spec = spec_from_file_location(module, beside)
+            assert spec is not None
+            assert spec.loader is not None
+            loaded = module_from_spec(spec)
+            spec.loader.exec_module(loaded)
+        else:
+            loaded = importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"`call` {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    found = getattr(loaded, function, None)
+    if not callable(found):
+        raise ValueError(f"`call` {name!r}: {module!r} has no function {function!r}")
+    return found
+
+
+def _prompt(at: "PromptTable", base: Path) -> Prompt:
+    shots = at.few_shot
+    return Prompt(
+        at.template,
+        system=at.system,
+        few_shot=None
+        if shots is None
+        else FewShot(
+            shots.n, _dataset(shots.dataset, base, {}), shots.seed, stratify_by=shots.stratify_by
+        ),
+        chain_of_thought=at.chain_of_thought,
+        answer_hint=at.answer_hint,
+    )
+
+
+def _design(at: "DesignTable") -> Design:
+    return read_design({"kind": at.kind, **at.model_dump(include=at.model_fields_set - {"kind"})})
+
+
 def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "Dataset":
     from crucible_datasets import FieldMap, load, sample
 
@@ -221,6 +289,7 @@ def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "D
 def _validated(text: str, name: str) -> "ExperimentTable":
     from pydantic import ValidationError
 
+    from crucible_harness.grids import expand
     from crucible_harness.schema import ExperimentTable
 
     try:
@@ -228,7 +297,7 @@ def _validated(text: str, name: str) -> "ExperimentTable":
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, (f"not TOML: {error}",)) from error
     try:
-        return ExperimentTable.model_validate(data)
+        return ExperimentTable.model_validate(expand(data))
     except ValidationError as error:
         raise ConfigError(name, tuple(_problems(error, text))) from error
 

@@ -1,7 +1,7 @@
 """From two conditions to one estimate with an interval; every inference is crucible_bench's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from crucible_harness.observations import Array, by_item, paired
 
 if TYPE_CHECKING:
     from crucible_bench import Comparison
+    from crucible_bench.results import TestResult
 
 RESAMPLES = 9_999
 
@@ -67,31 +68,29 @@ def difference(
     *,
     levels: Levels,
     labels: tuple[str, str],
-    alternative: Literal["two-sided", "greater", "less"] = "two-sided",
+    within: bool = True,
 ) -> Contrast:
-    """Compare means over items, paired; repeats are nested in items.
+    """Compare means over items, paired or across items; repeats are nested in items.
 
     Parameters
     ----------
     control, treatment : float arrays (items, repeats), NaN = missing
+    within : bool
+        Every item under both conditions, or each under one.
     """
-    from crucible_bench import compare_paired
+    from crucible_bench import compare, compare_paired
 
-    control, treatment = paired(control, treatment)
-    items = len(control)
-    control, treatment = _finite(control, treatment)
-    n = len(control)
-    if n < 2:
-        return _nothing("difference", n, levels, "fewer than 2 items under both conditions")
-    flat = control.shape[1] == 1
+    items, control, treatment = _samples(control, treatment, within=within)
+    n = len(control) if within else len(control) + len(treatment)
+    if min(len(control), len(treatment)) < 2:
+        return _nothing("difference", n, levels, _too_few(within))
+    flat = control.shape[1] == treatment.shape[1] == 1
+    c, t = (control[:, 0], treatment[:, 0]) if flat else (control, treatment)
 
     def at(confidence: float) -> "Comparison":
-        return compare_paired(
-            control[:, 0] if flat else control,
-            treatment[:, 0] if flat else treatment,
-            confidence=confidence,
-            labels=labels,
-        )
+        if within:
+            return compare_paired(c, t, confidence=confidence, labels=labels)
+        return compare(c, t, confidence=confidence, labels=labels)
 
     main = at(levels.confidence)
     reason = None if main.confidence_interval else "; ".join(main.warnings) or "no variation"
@@ -111,10 +110,56 @@ def difference(
     )
 
 
-def quantile_difference(
-    control: Array, treatment: Array, *, percentile: float, levels: Levels, seed: int
+def within_margin(
+    control: Array,
+    treatment: Array,
+    *,
+    claim: Literal["equivalence", "non_inferiority"],
+    margin: float,
+    higher_is_better: bool,
+    levels: Levels,
+    labels: tuple[str, str],
+    within: bool = True,
 ) -> Contrast:
-    """Compare a percentile over items by a paired bootstrap.
+    """Compare means against a margin: the difference, with the p of the one-sided tests.
+
+    Parameters
+    ----------
+    margin : float, > 0
+    higher_is_better : bool
+        Direction of a non-inferiority claim; equivalence has none.
+    """
+    from crucible_bench.tost import equivalence, non_inferiority
+
+    main = difference(control, treatment, levels=levels, labels=labels, within=within)
+    if main.interval is None:
+        return replace(main, kind=claim)
+    _, control, treatment = _samples(control, treatment, within=within)
+    alpha = (1 - levels.equivalence) / 2
+    if claim == "equivalence":
+        test = equivalence(control, treatment, margin=margin, paired=within, alpha=alpha)
+        return replace(main, kind=claim, p_value=test.p_value, method=f"tost_{test.test}")
+    one = non_inferiority(
+        control,
+        treatment,
+        margin=margin,
+        paired=within,
+        higher_is_better=higher_is_better,
+        alpha=alpha,
+    )
+    return replace(main, kind=claim, p_value=one.p_value, method=f"non_inferiority_{one.test}")
+
+
+def quantile_difference(
+    control: Array,
+    treatment: Array,
+    *,
+    percentile: float,
+    levels: Levels,
+    seed: int,
+    within: bool = True,
+) -> Contrast:
+    """Compare a percentile over items by a bootstrap over items.
 
     Parameters
     ----------
@@ -132,11 +177,15 @@ def quantile_difference(
         )
         return quantiles
 
-    return _resampled(control, treatment, statistic, kind="quantile", levels=levels, seed=seed)
+    return _resampled(
+        control, treatment, statistic, kind="quantile", levels=levels, seed=seed, within=within
+    )
 
 
-def ratio(control: Array, treatment: Array, *, levels: Levels, seed: int) -> Contrast:
-    """Compare treatment mean / control mean over items by a paired bootstrap.
+def ratio(
+    control: Array, treatment: Array, *, levels: Levels, seed: int, within: bool = True
+) -> Contrast:
+    """Compare treatment mean / control mean by a bootstrap over items.
 
     Parameters
     ----------
@@ -147,13 +196,20 @@ def ratio(control: Array, treatment: Array, *, levels: Levels, seed: int) -> Con
         means: Array = t.mean(axis=axis) / c.mean(axis=axis)
         return means
 
-    return _resampled(control, treatment, statistic, kind="ratio", levels=levels, seed=seed)
+    return _resampled(
+        control, treatment, statistic, kind="ratio", levels=levels, seed=seed, within=within
+    )
 
 
 def weighted_sum(
-    columns: tuple[Array, ...], weights: tuple[float, ...], *, kind: str, levels: Levels
+    columns: tuple[Array, ...],
+    weights: tuple[float, ...],
+    *,
+    kind: str,
+    levels: Levels,
+    within: bool = True,
 ) -> Contrast:
-    """Test a weighted sum of conditions item by item: a trend over doses, an interaction.
+    """Test a weighted sum of conditions: a main effect, an interaction, a trend over doses.
 
     Parameters
     ----------
@@ -162,31 +218,39 @@ def weighted_sum(
 
     Notes
     -----
-    One-sample t over items, for items seen under every condition.
+    Within items: one-sample t of each item's weighted sum, for items seen under every condition.
+    Across items: the weighted sum of the conditions' means, Welch-Satterthwaite.
     """
-    from crucible_bench.means import one_sample_t
+    from crucible_bench.means import linear_contrast, one_sample_t
 
-    means = np.stack([by_item(column) for column in columns])
-    means = means[:, np.isfinite(means).all(axis=0)]
-    scores = np.asarray(weights) @ means
-    n = scores.size
-    if n < 2:
+    means = [by_item(column) for column in columns]
+    if within:
+        table = np.stack(means)
+        table = table[:, np.isfinite(table).all(axis=0)]
+        scores = np.asarray(weights) @ table
+        n = smallest = scores.size
+    else:
+        groups = [m[np.isfinite(m)] for m in means]
+        n, smallest = sum(g.size for g in groups), min(g.size for g in groups)
+
+    def test(confidence: float) -> "TestResult":
+        if within:
+            return one_sample_t(scores, confidence=confidence)
+        return linear_contrast(groups, weights, confidence=confidence)
+
+    if smallest < 2:
         return _nothing(kind, n, levels, "fewer than 2 items under every condition")
-    main = one_sample_t(scores, confidence=levels.confidence)
-
-    def at(confidence: float) -> tuple[float, float] | None:
-        return _pair(one_sample_t(scores, confidence=confidence).interval)
-
+    main = test(levels.confidence)
     return Contrast(
         kind=kind,
         n=n,
-        estimate=float(scores.mean()),
+        estimate=main.estimate,
         interval=_pair(main.interval),
-        wide=at(levels.simultaneous),
-        equivalence=at(levels.equivalence),
+        wide=_pair(test(levels.simultaneous).interval),
+        equivalence=_pair(test(levels.equivalence).interval),
         confidence=levels.confidence,
         p_value=main.p_value,
-        method="one_sample_t",
+        method=main.name,
         reason=None if main.interval else "no variation between items",
     )
 
@@ -206,14 +270,18 @@ def _resampled(
     kind: str,
     levels: Levels,
     seed: int,
+    within: bool,
 ) -> Contrast:
     from crucible_bench import bootstrap
 
-    control, treatment = paired(control, treatment)
+    if within:
+        control, treatment = paired(control, treatment)
     c, t = by_item(control), by_item(treatment)
-    n = c.size
-    if n < 2:
-        return _nothing(kind, n, levels, "fewer than 2 items under both conditions")
+    if not within:
+        c, t = c[~np.isnan(c)], t[~np.isnan(t)]
+    n = c.size if within else c.size + t.size
+    if min(c.size, t.size) < 2:
+        return _nothing(kind, n, levels, _too_few(within))
     with np.errstate(invalid="ignore", divide="ignore"):
         estimate = float(statistic(c, t))
     if not np.isfinite(estimate) or not (np.isfinite(c).all() and np.isfinite(t).all()):
@@ -224,7 +292,7 @@ def _resampled(
 
     def at(confidence: float) -> tuple[float, float] | None:
         result = bootstrap(
-            statistic, c, t, paired=True, method="percentile", n_resamples=RESAMPLES,
+            statistic, c, t, paired=within, method="percentile", n_resamples=RESAMPLES,
             confidence=confidence, rng=seed,
         )  # fmt: skip
         return _pair(result.interval)
@@ -238,14 +306,28 @@ def _resampled(
         equivalence=at(levels.equivalence),
         confidence=levels.confidence,
         p_value=None,
-        method=f"paired percentile bootstrap over items, {RESAMPLES:,} resamples",
+        method=f"{'paired ' if within else ''}percentile bootstrap over items, "
+        f"{RESAMPLES:,} resamples",
     )
 
 
-def _finite(control: Array, treatment: Array) -> tuple[Array, Array]:
-    """Drop items with a value that is not a number, such as the latency of a failure."""
-    keep = ~(np.isinf(control).any(axis=1) | np.isinf(treatment).any(axis=1))
-    return control[keep], treatment[keep]
+def _samples(control: Array, treatment: Array, *, within: bool) -> tuple[int, Array, Array]:
+    """Return the number of items that were seen, and the scores of those that can be compared.
+
+    An item with a value that is no number, such as the latency of a failure, cannot.
+    """
+    if within:
+        control, treatment = paired(control, treatment)
+        keep = ~(np.isinf(control).any(axis=1) | np.isinf(treatment).any(axis=1))
+        return len(control), control[keep], treatment[keep]
+    arms = [arm[~np.isnan(arm).all(axis=1)] for arm in (control, treatment)]
+    seen = sum(map(len, arms))
+    control, treatment = (arm[~np.isinf(arm).any(axis=1)] for arm in arms)
+    return seen, control, treatment
+
+
+def _too_few(within: bool) -> str:
+    return f"fewer than 2 items under {'both conditions' if within else 'one of the conditions'}"
 
 
 def _bounds(comparison: "Comparison") -> tuple[float, float] | None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crucible_harness.claims import Criterion
 from crucible_harness.estimates import ends, is_share
-from crucible_harness.experiment import Criterion
 from crucible_harness.metrics import Metric
 from crucible_harness.observations import Observations, by_item
 from crucible_harness.recorded import RecordedRun

@@ -8,6 +8,8 @@ HarnessError
     JournalWriteError      a finished call could not be written down (disk full?)
     JournalCorruptError    a row does not follow from the rows before it
     MetricUnavailableError a metric that no cell can have
+    FingerprintError       it cannot be said what a model or function is
+    ContaminationError     worked examples of a prompt are among the items
     ProviderRefusedError   key, model or permission: no further call could succeed
     UnreachableModelError  a server that never answered cannot be reached
 """
@@ -65,6 +67,25 @@ class JournalCorruptError(HarnessError):
 
 class MetricUnavailableError(HarnessError):
     """A metric that no cell can have."""
+
+
+class FingerprintError(HarnessError):
+    """It cannot be said what a model or function is, so two designs could not be told apart."""
+
+
+class ContaminationError(HarnessError):
+    """Worked examples of a prompt are among the items that are asked; `ids` names these."""
+
+    def __init__(self, ids: tuple[str, ...]) -> None:
+        self.ids = ids
+        super().__init__(f"worked examples are among the items that are asked: {', '.join(ids)}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.ids,)
+
+
+class RedundantRepeatsWarning(UserWarning):
+    """Repeats that can only give the same answers again: cost without information."""
 
 
 class ProviderRefusedError(HarnessError):

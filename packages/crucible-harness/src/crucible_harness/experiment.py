@@ -2,85 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from crucible_datasets import Dataset
-from crucible_ensemble import Model
+from crucible_datasets import Dataset, Item, Provenance
+from crucible_ensemble import CassetteModel, LlamaCppModel, SimulatedModel
+from crucible_harness.claims import OVER_FACTORS, Hypothesis
+from crucible_harness.conditions import Condition
+from crucible_harness.designs import Design, Within, check_factors, factors_of
+from crucible_harness.errors import RedundantRepeatsWarning
 from crucible_harness.metrics import Metric, metric
+from crucible_harness.prompts import ItemLike, Prompt
 from crucible_harness.schedule import Cell, schedule
 
 SCHEMA = "crucible-harness/design/1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Criterion:
-    """A bound on one condition that must be proved by a one-sided 95 % limit."""
-
-    metric: str
-    condition: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("`at_least` or `at_most` must be given, and not both")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hypothesis:
-    """A claim about treatment - control, with the smallest effect of interest (`sesoi`)."""
-
-    id: str
-    metric: str
-    treatment: str
-    control: str
-    sesoi: float
-    direction: Literal["greater", "less", "two-sided"] = "greater"
-    contrast: Literal["difference", "ratio"] = "difference"
-    alpha: float = 0.05
-    family: str = "confirmatory"
-    kind: Literal["confirmatory", "exploratory"] = "confirmatory"
-    criteria: tuple[Criterion, ...] = ()
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.sesoi > 0:
-            raise ValueError(f"`sesoi` must be > 0, got {self.sesoi}")
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"`alpha` must be in (0, 1), got {self.alpha}")
-        if self.treatment == self.control:
-            raise ValueError(f"`treatment` and `control` must differ, got {self.control!r} twice")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """A model, or an ensemble of models, with the options of its calls."""
-
-    name: str
-    model: Model
-    temperature: float | None = 0.0
-    max_tokens: int = 1000
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """A template in which `{input}` is replaced once; item text is never interpreted."""
-
-    template: str = "{input}"
-    system: str | None = None
-
-    def __post_init__(self) -> None:
-        if "{input}" not in self.template:
-            raise ValueError("`template` must contain {input}")
-
-    def messages(self, text: str) -> list[dict[str, str]]:
-        """Return the messages for an item."""
-        content = self.template.replace("{input}", text, 1)
-        system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        return [*system, {"role": "user", "content": content}]
 
 
 class Experiment:
@@ -89,7 +25,8 @@ class Experiment:
     Parameters
     ----------
     name : str
-    dataset : Dataset
+    dataset : Dataset, or sequence of items
+        Items have `id`, `input`, `expected` and `metadata`; without a Dataset their task is "text".
     conditions : sequence of Condition
         Names must be unique.
     metrics : sequence of Metric or str
@@ -97,49 +34,91 @@ class Experiment:
     seed : int
         Of the schedule and of every call.
     hypotheses : sequence of Hypothesis
-    prompt : Prompt
-    repeats : int, >= 1
     baseline : str, optional
         The condition that the others are compared with where no hypothesis says otherwise.
+    prompt : Prompt
+        Of every condition that has none of its own.
+    repeats : int, >= 1
+    design : Within, Between, Factorial or DoseResponse
+        Who answers what; `Within()` by default.
+    share_responses : bool
+        Equal calls are paid once, whichever conditions need them. False asks anew for each.
+    description : str
+    authors, tags : sequence of str
     origin : mapping, optional
         What `load_experiment` read, so that a run can be resumed from its folder alone.
+
+    Attributes
+    ----------
+    frozen : mapping
+        Everything that is hashed: JSON-safe.
+    digest : str
+        SHA-256 of it.
 
     Raises
     ------
     ValueError
-        If a hypothesis names an unknown condition or metric, or an argument is out of range.
+        If a hypothesis names an unknown condition or metric, an item lacks what a prompt asks for,
+        or an argument is out of range.
+    ContaminationError
+        If a worked example of a prompt is one of the items.
+    FingerprintError
+        If it cannot be said what a model or function is.
+
+    Warns
+    -----
+    RedundantRepeatsWarning
+        If repeats can only give the same answers again.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        dataset: Dataset,
+        dataset: Dataset | Sequence[ItemLike],
         conditions: Sequence[Condition],
         metrics: Sequence[Metric | str] = ("accuracy",),
         seed: int,
         hypotheses: Sequence[Hypothesis] = (),
+        baseline: str | None = None,
         prompt: Prompt | None = None,
         repeats: int = 1,
-        baseline: str | None = None,
+        design: Design | None = None,
+        share_responses: bool = True,
         description: str = "",
+        authors: Sequence[str] = (),
+        tags: Sequence[str] = (),
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name, self.dataset, self.seed = name, dataset, seed
+        self.name, self.seed = name, seed
+        self.dataset = dataset if isinstance(dataset, Dataset) else _as_dataset(dataset)
         self.conditions = tuple(conditions)
         self.metrics = tuple(metric(m) if isinstance(m, str) else m for m in metrics)
         self.hypotheses = tuple(hypotheses)
-        self.prompt = prompt or Prompt()
-        self.repeats, self.baseline, self.description = repeats, baseline, description
+        self.baseline, self.prompt, self.repeats = baseline, prompt or Prompt(), repeats
+        self.design = design or Within()
+        self.share_responses, self.description = share_responses, description
+        self.authors, self.tags = tuple(authors), tuple(tags)
         self.origin = origin
         self._check()
-        self.design = self._design()
-        self.digest = hashlib.sha256(canonical(self.design).encode()).hexdigest()
+        self.frozen = self._freeze()
+        self.digest = hashlib.sha256(canonical(self.frozen).encode()).hexdigest()
+        _warn_of_redundant_repeats(self)
 
     def schedule(self) -> list[Cell]:
         """Return every cell in the order in which it is started."""
-        names = [condition.name for condition in self.conditions]
-        return schedule(self.dataset.ids, names, repeats=self.repeats, seed=self.seed)
+        return schedule(
+            self.dataset.ids,
+            [condition.name for condition in self.conditions],
+            repeats=self.repeats,
+            seed=self.seed,
+            design=self.design,
+            blocks=blocks_of(self.design, self.dataset),
+        )
+
+    def prompt_of(self, condition: Condition) -> Prompt:
+        """Return the prompt that a condition is asked with."""
+        return condition.prompt or self.prompt
 
     def _check(self) -> None:
         names = [condition.name for condition in self.conditions]
@@ -159,38 +138,75 @@ class Experiment:
             raise ValueError(
                 f"`baseline` must be a condition ({', '.join(names)}), got {self.baseline!r}"
             )
+        check_factors(self.design, {c.name: c.factors for c in self.conditions})
+        blocks_of(self.design, self.dataset)
+        self._check_items()
         ids = [h.id for h in self.hypotheses]
         if len(set(ids)) < len(ids):
             raise ValueError(f"`hypotheses` must have unique ids, got {ids}")
-        known = {text for m in self.metrics for text in (m.name, m.label)}
         for h in self.hypotheses:
-            for role, value in (("treatment", h.treatment), ("control", h.control)):
-                if value not in names:
-                    raise ValueError(
-                        f"hypothesis {h.id!r}: `{role}` must be a condition "
-                        f"({', '.join(names)}), got {value!r}"
-                    )
-            for role, wanted in (
-                ("metric", h.metric),
-                *(("criteria", c.metric) for c in h.criteria),
-            ):
-                if wanted not in known:
-                    raise ValueError(
-                        f"hypothesis {h.id!r}: `{role}` must be one of "
-                        f"{', '.join(sorted(known))}, got {wanted!r}"
-                    )
-            for criterion in h.criteria:
-                if criterion.condition not in names:
-                    raise ValueError(
-                        f"hypothesis {h.id!r}: `criteria` must be about a condition "
-                        f"({', '.join(names)}), got {criterion.condition!r}"
-                    )
+            self._check_hypothesis(h)
 
-    def _design(self) -> dict[str, Any]:
+    def _check_items(self) -> None:
+        if any(m.name == "accuracy" for m in self.metrics):
+            unmarked = [item.id for item in self.dataset if item.expected is None]
+            if unmarked:
+                raise ValueError(
+                    f"`dataset` has {len(unmarked)} items without an expected answer, which "
+                    f"accuracy needs: {', '.join(unmarked[:5])}"
+                )
+        for prompt in {id(p): p for c in self.conditions if (p := self.prompt_of(c))}.values():
+            if prompt.few_shot is not None:
+                prompt.few_shot.refuse_overlap(self.dataset)
+            for item in self.dataset:
+                prompt.messages(item)
+
+    def _check_hypothesis(self, h: Hypothesis) -> None:
+        known = {text for m in self.metrics for text in (m.name, m.label)}
+        names = [condition.name for condition in self.conditions]
+
+        def unfit(role: str, allowed: Sequence[object], got: object) -> ValueError:
+            listed = ", ".join(map(str, allowed))
+            return ValueError(f"hypothesis {h.id!r}: `{role}` must be one of {listed}, got {got!r}")
+
+        for role, wanted in (("metric", h.metric), *(("criteria", c.metric) for c in h.criteria)):
+            if wanted not in known:
+                raise unfit(role, sorted(known), wanted)
+        for criterion in h.criteria:
+            if criterion.condition not in names:
+                raise unfit("criteria", names, criterion.condition)
+        factors = factors_of(self.design)
+        for factor in h.factors:
+            if factor not in factors:
+                raise unfit("factors", list(factors) or ["(the design has none)"], factor)
+        if h.contrast in OVER_FACTORS:
+            self._check_levels(h, {factor: factors[factor] for factor in h.factors})
+            return
+        for role, value in (("treatment", h.treatment), ("control", h.control)):
+            if value not in names:
+                raise unfit(role, names, value)
+
+    def _check_levels(self, h: Hypothesis, factors: Mapping[str, Sequence[object]]) -> None:
+        where = f"hypothesis {h.id!r}: "
+        for factor, levels in factors.items():
+            shown = [str(level) for level in levels]
+            if h.contrast == "interaction" and len(levels) != 2:
+                raise ValueError(f"{where}`factors` must have two levels, {factor!r} has {shown}")
+            if h.contrast == "trend" and not all(isinstance(x, int | float) for x in levels):
+                raise ValueError(f"{where}`factors` must be of numbers, {factor!r} has {shown}")
+            if h.contrast == "main_effect" and not {h.treatment, h.control} <= set(shown):
+                raise ValueError(
+                    f"{where}`treatment` and `control` must be levels of {factor!r} "
+                    f"({', '.join(shown)}), got {h.treatment!r} and {h.control!r}"
+                )
+
+    def _freeze(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "name": self.name,
             "description": self.description,
+            "authors": list(self.authors),
+            "tags": list(self.tags),
             "dataset": {
                 "name": self.dataset.name,
                 "split": self.dataset.split,
@@ -199,38 +215,35 @@ class Experiment:
                 "items": len(self.dataset),
                 "provenance": self.dataset.provenance.to_dict(),
             },
-            "prompt": asdict(self.prompt),
-            "conditions": [
-                {
-                    "name": c.name,
-                    "model": structure(c.model),
-                    "temperature": c.temperature,
-                    "max_tokens": c.max_tokens,
-                    "stop": list(c.stop),
-                }
-                for c in self.conditions
-            ],
-            "metrics": [asdict(m) for m in self.metrics],
-            "hypotheses": [asdict(h) for h in self.hypotheses],
+            "prompt": self.prompt.to_dict(),
+            "conditions": [condition.to_dict() for condition in self.conditions],
+            "metrics": [m.to_dict() for m in self.metrics],
+            "hypotheses": [h.to_dict() for h in self.hypotheses],
             "repeats": self.repeats,
             "baseline": self.baseline,
+            "design": self.design.to_dict(),
+            "share_responses": self.share_responses,
             "seed": self.seed,
         }
 
 
-def structure(model: Model) -> dict[str, Any]:
-    """Return what a model is, for the design: its fingerprint and those of its members."""
-    identify = getattr(model, "fingerprint", None)
-    if identify is None:
-        raise ValueError(
-            f"`model` {getattr(model, 'name', model)!r} has no fingerprint(): two runs could not "
-            "be told apart"
-        )
-    found: dict[str, Any] = dict(identify())
-    members = getattr(model, "members", None)
-    if members is not None:
-        found["members"] = [structure(member) for member in members()]
-    return found
+def blocks_of(design: Design, items: Iterable[ItemLike]) -> dict[str, str]:
+    """Return the block of each item; empty where the design has no blocks.
+
+    Raises
+    ------
+    ValueError
+        If an item lacks the field that makes the blocks.
+    """
+    field = design.block_by
+    if field is None:
+        return {}
+    blocks = {}
+    for item in items:
+        if field not in item.metadata:
+            raise ValueError(f"`block_by` {field!r} is missing in the metadata of {item.id!r}")
+        blocks[item.id] = str(item.metadata[field])
+    return blocks
 
 
 def canonical(value: object) -> str:
@@ -238,14 +251,44 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def from_design(design: Mapping[str, Any]) -> tuple[tuple[Metric, ...], tuple[Hypothesis, ...]]:
-    """Read metrics and hypotheses back from a stored design."""
-    metrics = tuple(
-        Metric(**{**m, "bounds": None if m["bounds"] is None else tuple(m["bounds"])})
-        for m in design["metrics"]
-    )
-    hypotheses = tuple(
-        Hypothesis(**{**h, "criteria": tuple(Criterion(**c) for c in h["criteria"])})
-        for h in design["hypotheses"]
-    )
-    return metrics, hypotheses
+def _as_dataset(items: Sequence[ItemLike]) -> Dataset:
+    known = [
+        item
+        if isinstance(item, Item)
+        else Item(id=item.id, input=item.input, expected=item.expected, metadata=item.metadata)
+        for item in items
+    ]
+    return Dataset(known, name="items", task="text", provenance=Provenance(kind="memory"))
+
+
+def _warn_of_redundant_repeats(experiment: Experiment) -> None:
+    if experiment.repeats == 1:
+        return
+    same = [
+        condition.name
+        for condition in experiment.conditions
+        if condition.temperature == 0
+        and condition.model is not None
+        and all(map(_deterministic, _leaves(condition.model)))
+    ]
+    if same:
+        warnings.warn(
+            f"{experiment.repeats} repeats at temperature 0 are the same answer "
+            f"{experiment.repeats} times under {', '.join(same)}: cost without information",
+            RedundantRepeatsWarning,
+            stacklevel=3,
+        )
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    members = getattr(model, "members", None)
+    if members is None:
+        yield model
+        return
+    for member in members():
+        yield from _leaves(member)
+
+
+def _deterministic(model: Any) -> bool:
+    """Say whether equal requests at temperature 0 are known to give equal answers."""
+    return isinstance(model, SimulatedModel | LlamaCppModel | CassetteModel)

@@ -72,7 +72,7 @@ class Folder:
                 self.update(resumes=[*manifest["resumes"], now()], ended=None, status="running")
                 return
             self._write("items.jsonl", items_file(experiment))
-            self._write("design.json", _pretty(experiment.design))
+            self._write("design.json", _pretty(experiment.frozen))
             self._write("schedule.csv", _schedule(experiment))
             if experiment.origin is not None:
                 self._write("design.toml", str(experiment.origin["toml"]))
@@ -128,8 +128,8 @@ def _manifest(experiment: Experiment) -> dict[str, Any]:
         "platform": platform.platform(),
         "git_commit": commit,
         "git_dirty": dirty,
-        "dataset": experiment.design["dataset"],
-        "models": {c["name"]: c["model"] for c in experiment.design["conditions"]},
+        "dataset": experiment.frozen["dataset"],
+        "models": {c["name"]: c["model"] for c in experiment.frozen["conditions"]},
         "keys_set": [name for name in KEYS if os.environ.get(name)],
         "origin": None
         if origin is None

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Literal
 
 from crucible_harness import contrasts, wording
+from crucible_harness.claims import OVER_FACTORS, Hypothesis
 from crucible_harness.contrasts import Contrast, Levels
 from crucible_harness.criteria import CriterionResult, metric_named, prove
+from crucible_harness.designs import factors_of
 from crucible_harness.estimates import percentile_of
-from crucible_harness.experiment import Hypothesis
-from crucible_harness.metrics import Metric
+from crucible_harness.factors import weights_of
 from crucible_harness.observations import Array, Observations
+from crucible_harness.planning import planning
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.verdicts import HypothesisVerdict, Outcome, combine, judge
 
@@ -67,30 +68,6 @@ def resolve(
     return tuple(results[hypothesis.id] for hypothesis in hypotheses)
 
 
-def unplanned(run: RecordedRun) -> tuple[Hypothesis, ...]:
-    """Name the pairs of conditions that no hypothesis compares, on the first metric."""
-    metric = run.metrics[0]
-    asked = {frozenset((h.treatment, h.control)) for h in run.hypotheses if _same(h, metric)}
-    pairs = combinations(run.conditions, 2)
-    if len(run.conditions) > 4:
-        control = run.baseline or run.conditions[0]
-        pairs = ((control, name) for name in run.conditions if name != control)  # type: ignore[assignment]
-    return tuple(
-        Hypothesis(
-            id=f"{treatment} vs {control}",
-            metric=metric.name,
-            treatment=treatment,
-            control=control,
-            sesoi=_smallest_sesoi(run, metric),
-            direction="two-sided",
-            kind="exploratory",
-            family="exploratory",
-        )
-        for control, treatment in pairs
-        if frozenset((treatment, control)) not in asked
-    )
-
-
 def _contrast(
     hypothesis: Hypothesis,
     run: RecordedRun,
@@ -102,18 +79,42 @@ def _contrast(
     data = observed[metric.name]
     levels = Levels(alpha=hypothesis.alpha, family=family)
     seed = int(str(run.design["seed"]))
-    labels = (hypothesis.control, hypothesis.treatment)
+    within = run.layout.within
 
     def compute(values: Mapping[str, Array]) -> Contrast:
-        control, treatment = values[hypothesis.control], values[hypothesis.treatment]
+        if hypothesis.contrast in OVER_FACTORS:
+            weights = weights_of(hypothesis, run.factors, factors_of(run.layout))
+            used = {name: weight for name, weight in weights.items() if weight}
+            return contrasts.weighted_sum(
+                tuple(values[name] for name in used),
+                tuple(used.values()),
+                kind=hypothesis.contrast,
+                levels=levels,
+                within=within,
+            )
+        assert hypothesis.control is not None
+        assert hypothesis.treatment is not None
+        labels = (hypothesis.control, hypothesis.treatment)
+        control, treatment = values[labels[0]], values[labels[1]]
         percentile = percentile_of(metric.reducer)
         if hypothesis.contrast == "ratio":
-            return contrasts.ratio(control, treatment, levels=levels, seed=seed)
+            return contrasts.ratio(control, treatment, levels=levels, seed=seed, within=within)
+        if hypothesis.contrast in ("equivalence", "non_inferiority"):
+            return contrasts.within_margin(
+                control,
+                treatment,
+                claim=hypothesis.contrast,
+                margin=hypothesis.sesoi,
+                higher_is_better=hypothesis.direction == "greater",
+                levels=levels,
+                labels=labels,
+                within=within,
+            )
         if percentile is not None:
             return contrasts.quantile_difference(
-                control, treatment, percentile=percentile, levels=levels, seed=seed
+                control, treatment, percentile=percentile, levels=levels, seed=seed, within=within
             )
-        return contrasts.difference(control, treatment, levels=levels, labels=labels)
+        return contrasts.difference(control, treatment, levels=levels, labels=labels, within=within)
 
     main = compute(data.counted)
     failures = any(cell.status != "ok" for cell in run.cells)
@@ -140,6 +141,7 @@ def _result(
         equivalence=equivalence,
         sesoi=hypothesis.sesoi,
         direction=hypothesis.direction,
+        contrast=hypothesis.contrast,
     )
     criteria = tuple(prove(c, run, observed) for c in hypothesis.criteria)
     outcome = combine((verdict.outcome, *(c.outcome for c in criteria)))
@@ -172,42 +174,6 @@ def _result(
 def _with_sentence(result: HypothesisResult) -> HypothesisResult:
 
     return replace(result, sentence=wording.plain(wording.verdict(result)).strip())
-
-
-def _same(hypothesis: Hypothesis, metric: Metric) -> bool:
-    return hypothesis.metric.split(":")[0] == metric.name
-
-
-def _smallest_sesoi(run: RecordedRun, metric: Metric) -> float:
-    declared = [h.sesoi for h in run.hypotheses if _same(h, metric)]
-    return min(declared, default=0.05)
-
-
-def planning(main: Contrast, hypothesis: Hypothesis) -> tuple[int | None, float | None]:
-    """Say how many items would settle a difference of the SESOI, and what this many can detect."""
-    from crucible_bench import detectable_effect, sample_size
-    from crucible_bench.power import McNemar, PairedT
-
-    comparison = main.comparison
-    if comparison is None or main.n < 2:
-        return None, None
-    if comparison.outcome == "binary":
-        discordance = float(comparison.metadata["discordant"]) / main.n
-        if discordance <= hypothesis.sesoi:
-            return None, None
-        design = McNemar(discordance)
-        needed = sample_size(design, effect=hypothesis.sesoi, alpha=hypothesis.alpha).n
-        try:
-            return needed, detectable_effect(design, n=main.n, alpha=hypothesis.alpha).effect
-        except ValueError:  # with so few items no difference, however large, could be found
-            return needed, None
-    d_z = comparison.effect_size.value
-    if not d_z or main.estimate is None:
-        return None, None
-    sd = abs(main.estimate / d_z)
-    needed = sample_size(PairedT(), effect=hypothesis.sesoi / sd, alpha=hypothesis.alpha).n
-    detectable = detectable_effect(PairedT(), n=main.n, alpha=hypothesis.alpha).effect
-    return needed, detectable * sd
 
 
 def _adjust(

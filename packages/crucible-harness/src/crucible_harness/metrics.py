@@ -1,6 +1,11 @@
 """What is measured on each cell, in which unit, and which direction is better."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crucible_harness.fingerprints import of_function
+from crucible_harness.judging import JudgeScorer, Scorer
 
 REDUCERS = ("mean", "rate", "median", "sum", "min", "max")
 
@@ -9,10 +14,26 @@ REDUCERS = ("mean", "rate", "median", "sum", "min", "max")
 class Metric:
     """A number per cell, reduced over items.
 
-    `bounds` marks a share: a failed cell then counts as the worse bound.
+    Parameters
+    ----------
+    name : str
+    scorer : Scorer, optional
+        A function of the answer and the item; built-in metrics have none.
+    reducer : str
+        "mean", "rate", "median", "sum", "min", "max", or a percentile such as "p95" (type 7).
+    higher_is_better : bool
+    unit : str
+    bounds : (low, high), optional
+        Marks a share: a failed cell then counts as the worse bound.
+
+    Raises
+    ------
+    ValueError
+        For an unknown reducer, or bounds that are not ordered.
     """
 
     name: str
+    scorer: Scorer | None = None
     reducer: str = "mean"
     higher_is_better: bool = True
     unit: str = ""
@@ -24,20 +45,58 @@ class Metric:
         return self.name if self.reducer == "mean" else f"{self.name}:{self.reducer}"
 
     def __post_init__(self) -> None:
+        if not self.name or ":" in self.name:
+            raise ValueError(f"`name` must not be empty nor hold a colon, got {self.name!r}")
         if self.reducer not in REDUCERS and not _is_percentile(self.reducer):
             raise ValueError(
                 f"`reducer` must be one of {', '.join(REDUCERS)} or p50 to p99.9, "
                 f"got {self.reducer!r}"
             )
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ValueError(f"`bounds` must be (low, high), got {self.bounds}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is hashed: a scorer by its identity."""
+        return {
+            "name": self.name,
+            "scorer": None if self.scorer is None else _identity(self.scorer),
+            "reducer": self.reducer,
+            "higher_is_better": self.higher_is_better,
+            "unit": self.unit,
+            "bounds": None if self.bounds is None else list(self.bounds),
+        }
+
+
+def read_metric(stored: Mapping[str, Any]) -> Metric:
+    """Read a metric back from a design; its scorer stays behind, its scores are in the journal."""
+    bounds = stored["bounds"]
+    return Metric(**{**stored, "scorer": None, "bounds": None if bounds is None else tuple(bounds)})
+
+
+def _share(name: str, *, higher_is_better: bool = True) -> Metric:
+    return Metric(name, higher_is_better=higher_is_better, unit="share", bounds=(0.0, 1.0))
+
+
+def _amount(name: str, unit: str, *, reducer: str = "mean") -> Metric:
+    return Metric(name, reducer=reducer, higher_is_better=False, unit=unit)
 
 
 _BUILT_IN = {
-    "accuracy": Metric("accuracy", unit="share", bounds=(0.0, 1.0)),
-    "latency_s": Metric("latency_s", reducer="median", higher_is_better=False, unit="s"),
-    "cost_usd": Metric("cost_usd", higher_is_better=False, unit="USD"),
-    "input_tokens": Metric("input_tokens", higher_is_better=False, unit="tokens"),
-    "output_tokens": Metric("output_tokens", higher_is_better=False, unit="tokens"),
-    "calls": Metric("calls", higher_is_better=False, unit="calls"),
+    m.name: m
+    for m in (
+        _share("accuracy"),
+        _amount("latency_s", "s", reducer="median"),
+        _amount("ttft_s", "s", reducer="median"),
+        _amount("cost_usd", "USD"),
+        _amount("input_tokens", "tokens"),
+        _amount("output_tokens", "tokens"),
+        _amount("calls", "calls"),
+        _share("consensus"),
+        _share("support"),
+        _share("abstained", higher_is_better=False),
+        _share("extraction_failed", higher_is_better=False),
+        _share("hedged", higher_is_better=False),
+    )
 }
 METRICS = tuple(_BUILT_IN)
 
@@ -50,12 +109,17 @@ def metric(text: str) -> Metric:
     ValueError
         If name or reducer is unknown.
     """
-    from dataclasses import replace
-
     name, _, reducer = text.partition(":")
     if name not in _BUILT_IN:
         raise ValueError(f"`metrics` must be among {', '.join(METRICS)}, got {name!r}")
     return replace(_BUILT_IN[name], reducer=reducer) if reducer else _BUILT_IN[name]
+
+
+def _identity(scorer: Scorer) -> dict[str, Any]:
+    if isinstance(scorer, JudgeScorer):
+        return scorer.fingerprint()
+    own = getattr(scorer, "fingerprint", None)
+    return dict(own()) if own is not None else of_function(scorer)
 
 
 def _is_percentile(reducer: str) -> bool:

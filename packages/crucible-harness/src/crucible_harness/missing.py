@@ -18,6 +18,7 @@ class MissingRow:
     failed: Mapping[str, int]
     unextracted: int
     not_run: int
+    scorer_errors: int = 0
 
     @property
     def failures(self) -> int:
@@ -41,9 +42,9 @@ def missing_table(run: RecordedRun) -> MissingTable:
     Fisher's exact test, two-sided, on failed against answered cells; p < .05 warns. It is a
     warning and not a finding: no correction is applied.
     """
-    repeats = 1 + max((cell.repeat for cell in run.cells), default=0)
-    planned = len(run.items) * repeats
-    rows = tuple(_row(run, condition, planned) for condition in run.conditions)
+    rows = tuple(
+        _row(run, condition, run.planned_per_condition[condition]) for condition in run.conditions
+    )
     warnings = tuple(
         text for one, other in combinations(rows, 2) if (text := _difference(one, other))
     )
@@ -60,6 +61,7 @@ def _row(run: RecordedRun, condition: str, planned: int) -> MissingRow:
         failed=dict(sorted(failed.items())),
         unextracted=sum(cell.unextracted for cell in cells if cell.status == "ok"),
         not_run=planned - len(cells),
+        scorer_errors=sum(bool(cell.scorer_errors) for cell in cells),
     )
 
 

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crucible_harness.claims import Hypothesis, read_hypothesis
+from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import NotARunError
-from crucible_harness.experiment import Hypothesis, canonical, from_design
+from crucible_harness.experiment import blocks_of, canonical
 from crucible_harness.journal import Journal
-from crucible_harness.metrics import Metric
+from crucible_harness.metrics import Metric, read_metric
+from crucible_harness.schedule import schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class RecordedCell:
     output: str | None = None
     answer: str | None = None
     scores: Mapping[str, float | None]
+    scorer_errors: Mapping[str, str] = field(default_factory=dict)
     unextracted: bool = False
     messages: Any = None
     votes: Mapping[str, int] | None = None
@@ -43,6 +48,10 @@ class RecordedCell:
     input_tokens: int | None = None
     output_tokens: int | None = None
     latency_s: float | None = None
+    ttft_s: float | None = None
+    consensus: float | None = None
+    support: float | None = None
+    abstained: float | None = None
     hedged: int = 0
     error_class: str | None = None
     error_message: str | None = None
@@ -60,6 +69,9 @@ class RecordedRun:
     conditions: tuple[str, ...]
     metrics: tuple[Metric, ...]
     hypotheses: tuple[Hypothesis, ...]
+    layout: Design
+    factors: Mapping[str, Mapping[str, Any]]
+    planned_per_condition: Mapping[str, int]
     baseline: str | None
     items: tuple[RecordedItem, ...]
     cells: tuple[RecordedCell, ...]
@@ -98,7 +110,6 @@ def load_run(path: Path | str) -> RecordedRun:
         raise NotARunError(f"{str(folder)!r} is not a complete run folder: {error}") from error
     if hashlib.sha256(listed).hexdigest() != design["dataset"]["fingerprint"]:
         raise NotARunError(f"{str(folder / 'items.jsonl')!r} does not hold the items of the design")
-    metrics, hypotheses = from_design(design)
     conditions = tuple(c["name"] for c in design["conditions"])
     order = {name: n for n, name in enumerate(conditions)}
     cells = tuple(
@@ -107,23 +118,35 @@ def load_run(path: Path | str) -> RecordedRun:
             rows.items(), key=lambda row: (order[row[0][0]], row[0][1], row[0][2])
         )
     )
-    planned = len(items) * len(conditions) * int(design["repeats"])
+    layout = read_design(design["design"])
+    plan = schedule(
+        [item.id for item in items],
+        conditions,
+        repeats=int(design["repeats"]),
+        seed=int(design["seed"]),
+        design=layout,
+        blocks=blocks_of(layout, items),
+    )
+    planned = Counter(cell.condition for cell in plan)
     return RecordedRun(
         path=folder,
         manifest=manifest,
         design=design,
         digest=hashlib.sha256(canonical(design).encode()).hexdigest(),
         conditions=conditions,
-        metrics=metrics,
-        hypotheses=hypotheses,
+        metrics=tuple(read_metric(m) for m in design["metrics"]),
+        hypotheses=tuple(read_hypothesis(h) for h in design["hypotheses"]),
+        layout=layout,
+        factors={c["name"]: c["factors"] for c in design["conditions"]},
+        planned_per_condition=dict(planned),
         baseline=design["baseline"],
         items=items,
         cells=cells,
-        planned=planned,
+        planned=len(plan),
         finished=len(cells),
         failed=sum(cell.status != "ok" for cell in cells),
-        not_run=planned - len(cells),
-        status="complete" if planned == len(cells) else _how_it_ended(manifest),
+        not_run=len(plan) - len(cells),
+        status="complete" if len(plan) == len(cells) else _how_it_ended(manifest),
         simulated=any(record.get("simulated") for _, record in rows.values()),
         preregistered=False,
         leaf_calls=leaf_calls,
@@ -140,7 +163,8 @@ def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any])
     """Read one cell of a journal."""
     condition, item, repeat = key
     names = ("output", "answer", "votes", "cost_usd", "input_tokens", "output_tokens", "latency_s",
-             "error_class", "error_message", "messages")  # fmt: skip
+             "ttft_s", "consensus", "support", "abstained", "error_class", "error_message",
+             "messages")  # fmt: skip
     found: dict[str, Any] = {name: record.get(name) for name in names}
     return RecordedCell(
         condition=condition,
@@ -149,6 +173,7 @@ def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any])
         position=record["position"],
         status=status,
         scores=record.get("scores", {}),
+        scorer_errors=record.get("scorer_errors", {}),
         unextracted=record.get("unextracted", False),
         calls=record.get("calls", 0),
         hedged=record.get("hedged", 0),

@@ -53,7 +53,7 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
     options = options or RunOptions()
     folder = folder_of(experiment, options.directory)
     folder.prepare(experiment)
-    journal = Journal(folder.journal, design=experiment.design)
+    journal = Journal(folder.journal, design=experiment.frozen)
     try:
         journal.lock()
         return await _run(experiment, folder, journal, options)
@@ -91,7 +91,7 @@ async def resume(
         experiment, stored = reload_experiment(folder.path, manifest)
         options = options or stored
     options = replace(options or RunOptions(), directory=folder.path.parent)
-    Journal(folder.journal, design=experiment.design).close()  # refuses another design
+    Journal(folder.journal, design=experiment.frozen).close()  # refuses another design
     if folder_of(experiment, folder.path.parent) != folder:
         raise NotARunError(
             f"{str(folder.path)!r} has been renamed; its experiment writes to "
@@ -119,6 +119,7 @@ class _State:
     todo: Iterator[Cell]
     outcomes: deque[bool]
     tally: Tally
+    metrics_known: bool = False
     stopped: Status | None = None
     failure: Exception | None = None
 
@@ -135,7 +136,7 @@ async def _run(
         return row is not None and (row[0] == "ok" or not options.retry_failed)
 
     todo = [cell for cell in plan if not finished(cell)]
-    desk = Desk(journal, _limits(options))
+    desk = Desk(journal, _limits(options), experiment.share_responses)
     names = [condition.name for condition in experiment.conditions]
     state = _State(
         todo=iter(todo),
@@ -168,7 +169,8 @@ async def _work(experiment: Experiment, options: RunOptions, desk: Desk, state: 
                 status = await run_cell(
                     cell, conditions[cell.condition], items[cell.item], experiment, desk
                 )
-                if state.tally.finished + 1 == _METRICS_KNOWN_AFTER:
+                if not state.metrics_known and _enough_to_know(state.tally, cell.condition):
+                    state.metrics_known = True
                     _refuse_empty_metrics(experiment, desk.journal)
             except HarnessError as error:
                 state.failure = state.failure or error
@@ -256,6 +258,12 @@ def _finish(
         wall_s=time.monotonic() - began,
         analysis=analysis,
     )
+
+
+def _enough_to_know(tally: Tally, condition: str) -> bool:
+    """Say whether five cells are finished, and one under every condition."""
+    finished = {**tally.per_condition, condition: tally.per_condition[condition] + 1}
+    return tally.finished + 1 >= _METRICS_KNOWN_AFTER and all(finished.values())
 
 
 def _refuse_empty_metrics(experiment: Experiment, journal: Journal) -> None:

@@ -1,6 +1,6 @@
 """The keys of a configuration file. Unknown ones are errors, at any depth."""
 
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,11 +32,58 @@ class DatasetTable(_Table):
     check_counts: bool = True
 
 
+class FewShotTable(_Table):
+    """Worked examples from another split or file: `dataset` as for the experiment."""
+
+    n: int = Field(ge=1)
+    dataset: DatasetTable
+    seed: int = 0
+    stratify_by: str | None = None
+
+
 class PromptTable(_Table):
     """How an item becomes a prompt."""
 
     template: str = "{input}"
     system: str | None = None
+    few_shot: FewShotTable | None = None
+    chain_of_thought: bool = False
+    answer_hint: str | None = None
+
+
+Level = str | int | float | bool
+
+
+class DesignTable(_Table):
+    """Who answers what."""
+
+    kind: Literal["within", "between", "factorial", "dose_response"] = "within"
+    factors: dict[str, list[Level]] | None = None
+    factor: str | None = None
+    levels: list[float | int] | None = None
+    within: bool = True
+    counterbalance: Literal["williams", "random", "none"] = "williams"
+    block_by: str | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        for key, kinds in _DESIGN_KEYS.items():
+            if key in self.model_fields_set and self.kind not in kinds:
+                raise ValueError(f"`{key}` is no key of a {self.kind} design")
+        if self.kind == "factorial" and not self.factors:
+            raise ValueError("a factorial design must have `factors`")
+        if self.kind == "dose_response" and (self.factor is None or self.levels is None):
+            raise ValueError("a dose_response design must have `factor` and `levels`")
+        return self
+
+
+_DESIGN_KEYS = {
+    "factors": ("factorial",),
+    "within": ("factorial",),
+    "factor": ("dose_response",),
+    "levels": ("dose_response",),
+    "counterbalance": ("within", "factorial", "dose_response"),
+}
 
 
 class ModelTable(_Table):
@@ -83,23 +130,43 @@ class HedgeTable(_Table):
 
 
 class ConditionTable(_Table):
-    """One condition: a model or an ensemble."""
+    """One condition: a model, an ensemble or a function; with `grid`, one for each combination.
+
+    `grid` gives factors their levels; `{factor}` in `name` and in any text of the condition is
+    replaced by the level, and a number that is written `"{factor}"` becomes the level itself.
+    """
 
     name: str = Field(min_length=1)
     model: str | None = None
     ensemble: EnsembleTable | None = None
+    call: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    samples: int | None = Field(default=None, ge=1)
     hedge: HedgeTable | None = None
+    prompt: PromptTable | None = None
     temperature: float | None = Field(default=0.0, ge=0)
     max_tokens: int = Field(default=1000, ge=1)
     stop: list[str] = []
+    factors: dict[str, Level] = {}
+    grid: dict[str, Annotated[list[Level], Field(min_length=1)]] | None = None
+    fingerprint: str | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.model is None) == (self.ensemble is None):
+        kinds = ("model", "ensemble", "call")
+        if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError(
-                f"condition {self.name!r} must have `model` or `ensemble`, one of them"
+                f"condition {self.name!r} must have `model`, `ensemble` or `call`, one of them"
             )
+        if self.call is not None and (self.hedge or self.samples):
+            raise ValueError(f"condition {self.name!r}: `hedge` and `samples` are for models")
         e = self.ensemble
+        if self.samples is not None and e is not None:
+            raise ValueError(f"condition {self.name!r}: `samples` stands in `ensemble`")
+        if (self.samples or 1) > 1 and self.temperature == 0:
+            raise ValueError(
+                f"condition {self.name!r}: `samples` must be 1 at temperature 0, got "
+                f"{self.samples}: they would all be the same answer"
+            )
         if e is not None and e.samples > 1 and self.temperature == 0:
             raise ValueError(
                 f"condition {self.name!r}: `samples` must be 1 at temperature 0, got {e.samples}: "
@@ -122,11 +189,20 @@ class HypothesisTable(_Table):
 
     id: str
     metric: str
-    treatment: str
-    control: str
+    treatment: str | None = None
+    control: str | None = None
     sesoi: float = Field(gt=0)
     direction: Literal["greater", "less", "two-sided"] = "greater"
-    contrast: Literal["difference", "ratio"] = "difference"
+    contrast: Literal[
+        "difference",
+        "ratio",
+        "equivalence",
+        "non_inferiority",
+        "main_effect",
+        "interaction",
+        "trend",
+    ] = "difference"
+    factors: list[str] = []
     alpha: float = Field(default=0.05, gt=0, lt=1)
     family: str = "confirmatory"
     kind: Literal["confirmatory", "exploratory"] = "confirmatory"
@@ -168,6 +244,10 @@ class ExperimentTable(_Table):
     prompt: PromptTable = PromptTable()
     metrics: list[str] = ["accuracy"]
     models: dict[str, ModelTable] = {}
+    design: DesignTable = DesignTable()
+    share_responses: bool = True
+    authors: list[str] = []
+    tags: list[str] = []
     conditions: list[ConditionTable] = Field(min_length=1)
     hypotheses: list[HypothesisTable] = []
     limits: dict[str, LimitsTable] = {}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["supported", "not supported", "inconclusive", "not computed"]
-Finding = Literal["superior", "inferior", "equivalent", "different", "undecided"]
+Finding = Literal["superior", "inferior", "equivalent", "different", "non_inferior", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ def judge(
     equivalence: tuple[float, float] | None,
     sesoi: float,
     direction: Literal["greater", "less", "two-sided"],
+    contrast: str = "difference",
 ) -> HypothesisVerdict:
     """Judge a difference by its intervals against the smallest effect of interest.
 
@@ -38,11 +39,16 @@ def judge(
     sesoi : float, > 0
     direction : {"greater", "less", "two-sided"}
         The claim about treatment - control. p-values play no part.
+    contrast : str
+        "equivalence" and "non_inferiority" turn the question round: the effect of interest is the
+        margin, and a difference inside it is what was claimed.
 
     Notes
     -----
     Entirely beyond +sesoi in the direction of the claim: superior, supported. Entirely beyond
     -sesoi: inferior; or inside (-sesoi, sesoi): equivalent; both not supported. Else inconclusive.
+    A claim of equivalence is supported by an interval at 1 - 2 alpha inside (-sesoi, sesoi), one of
+    non-inferiority by one that does not reach -sesoi.
     """
     if interval is None:
         return HypothesisVerdict(outcome="not computed", finding="undecided", excludes_zero=None)
@@ -51,6 +57,13 @@ def judge(
         low, high = -high, -low
         equivalence = equivalence and (-equivalence[1], -equivalence[0])
     excludes_zero = low > 0 or high < 0
+    if contrast in ("equivalence", "non_inferiority"):
+        inner = equivalence or (low, high)
+        if contrast == "equivalence":
+            holds, fails = -sesoi < inner[0] and inner[1] < sesoi, low > sesoi or high < -sesoi
+        else:
+            holds, fails = inner[0] > -sesoi, high < -sesoi
+        return _within_margin(holds, fails, contrast, excludes_zero)
     if low > sesoi or (direction == "two-sided" and high < -sesoi):
         finding: Finding = "different" if direction == "two-sided" else "superior"
         return HypothesisVerdict(outcome="supported", finding=finding, excludes_zero=excludes_zero)
@@ -65,6 +78,16 @@ def judge(
     return HypothesisVerdict(
         outcome="inconclusive", finding="undecided", excludes_zero=excludes_zero
     )
+
+
+def _within_margin(
+    holds: bool, fails: bool, contrast: str, excludes_zero: bool
+) -> HypothesisVerdict:
+    found: Finding = "equivalent" if contrast == "equivalence" else "non_inferior"
+    lost: Finding = "different" if contrast == "equivalence" else "inferior"
+    outcome: Outcome = "supported" if holds else "not supported" if fails else "inconclusive"
+    finding: Finding = found if holds else lost if fails else "undecided"
+    return HypothesisVerdict(outcome=outcome, finding=finding, excludes_zero=excludes_zero)
 
 
 def combine(outcomes: tuple[Outcome, ...]) -> Outcome:

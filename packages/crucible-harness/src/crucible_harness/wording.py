@@ -23,6 +23,9 @@ _TESTS = {
     "mcnemar_exact": "McNemar exact",
     "paired_t": "paired t",
     "one_sample_t": "one-sample t",
+    "linear_contrast": "Welch t of a linear contrast",
+    "welch_t": "Welch t",
+    "two_proportions": "score test of two proportions",
 }
 
 
@@ -42,6 +45,18 @@ def claim(result: "HypothesisResult") -> Text:
     h = result.hypothesis
     if h.text:
         return (h.text,)
+    sesoi = fixed(f"{h.id}.sesoi", h.sesoi, digits=_digits(h.sesoi), unit=result.unit)
+    word = {"greater": "positive", "less": "negative", "two-sided": "not zero"}[h.direction]
+    match h.contrast:
+        case "equivalence":
+            return (f"{result.metric} of {h.treatment} and {h.control} differ by less than ", sesoi,
+                    ".")  # fmt: skip
+        case "non_inferiority":
+            worse = "lower" if h.direction == "greater" else "higher"
+            return (f"{result.metric} of {h.treatment} is not {worse} than that of {h.control} by ",
+                    sesoi, " or more.")  # fmt: skip
+        case "trend" | "interaction":
+            return (f"The {_estimate_name(result)} is {word}, by more than ", sesoi, ".")
     return (
         f"{result.metric} of {h.treatment} is {_CLAIMS[h.direction]} than that of {h.control}"
         if h.direction != "two-sided"
@@ -83,22 +98,37 @@ def difference(result: "HypothesisResult") -> Value:
     )
 
 
+def _estimate_name(result: "HypothesisResult") -> str:
+    h = result.hypothesis
+    match h.contrast:
+        case "trend":
+            return f"slope of {result.metric} over {h.factors[0]}"
+        case "interaction":
+            return f"interaction of {' and '.join(h.factors)} in {result.metric}"
+        case "main_effect":
+            return f"main effect of {h.factors[0]} on {result.metric}"
+        case "ratio":
+            return f"ratio in {result.metric}"
+    return f"difference in {result.metric}"
+
+
 def verdict(result: "HypothesisResult") -> Text:
     """Say what the interval shows, what it does not, and how many items would settle it."""
     h, c = result.hypothesis, result.contrast
     if c.interval is None or c.wide is None:
         return (
-            f"{h.treatment} minus {h.control} could not be judged: ",
+            f"{h.label} could not be judged: ",
             c.reason or "there is no interval",
             ".",
         )
     level = 100 * (1 - h.alpha)
-    what = "ratio" if h.contrast == "ratio" else "difference"
+    who = "" if h.treatment is None else f"{h.treatment} against {h.control}: "
+    name = _estimate_name(result)
     text: Text = (
-        f"{h.treatment} against {h.control}: the {what} in {result.metric} is ",
+        f"{who}the {name} is " if who else f"The {name} is ",
         difference(result),
         f", {level:g} % CI ",
-        *interval(f"{h.id}.ci", c.interval, unit=result.unit, signed=what == "difference"),
+        *interval(f"{h.id}.ci", c.interval, unit=result.unit, signed=h.contrast != "ratio"),
         ", ",
         *_p(result),
         *_effect(result),
@@ -140,7 +170,15 @@ def _finding(result: "HypothesisResult") -> Text:
         False: "Zero is not excluded. ",
         None: "",
     }[result.verdict.excludes_zero]
+    margin = h.contrast in ("equivalence", "non_inferiority")
     match result.verdict.finding:
+        case "non_inferior":
+            return ("A loss of ", sesoi, " or more is excluded. ", zero)
+        case "different" if margin:
+            return ("The whole interval lies beyond ", sesoi, ": the claim is contradicted. ")
+        case "undecided" if margin:
+            return ("The interval reaches across the margin of ", sesoi,
+                    ": the data decide neither way. ", zero)  # fmt: skip
         case "superior" | "different":
             return ("The whole interval lies more than ", sesoi, f" {side} zero. ")
         case "inferior":
@@ -175,7 +213,7 @@ def _criteria(result: "HypothesisResult") -> Text:
 
 
 def _needed(result: "HypothesisResult") -> Text:
-    if result.outcome == "supported" or result.verdict.finding in ("inferior", "equivalent"):
+    if result.outcome == "supported" or result.verdict.finding != "undecided":
         return ()
     h = result.hypothesis
     if result.n_needed is None:

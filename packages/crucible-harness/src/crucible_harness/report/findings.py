@@ -162,7 +162,7 @@ def _contrast_row(result: HypothesisResult) -> tuple[Text, ...]:
             )
     return (
         (h.id,),
-        (f"{h.treatment} − {h.control}",),
+        (h.label,),
         (result.metric,),
         (wording.difference(result),),
         wording.interval(f"{h.id}.ci", c.interval, unit=result.unit, signed=h.contrast != "ratio"),
@@ -189,7 +189,7 @@ def _estimation_chart(id: str, results: Sequence[HypothesisResult]) -> list[Bloc
     ]
     rows = [
         {
-            "label": f"{r.hypothesis.treatment} − {r.hypothesis.control}",
+            "label": r.hypothesis.label,
             "value": r.contrast.estimate,
             "low": r.contrast.interval[0],
             "high": r.contrast.interval[1],
