@@ -209,9 +209,9 @@ def test_zero_one_means_and_differences_work_without_variation():
 
 def test_every_subset_of_a_size_is_drawn_equally_often():
     # 20 subsets of 3 of 6, 40,000 draws: chi-square below its 99.9 % quantile (19 df)
-    from crucible_bench.permutations import _subset_sums
+    from crucible_bench.permutation_draws import subset_sums
 
-    sums = _subset_sums(2.0 ** np.arange(6), 3, 40_000, np.random.default_rng(0))
+    sums = subset_sums(2.0 ** np.arange(6), 3, 40_000, np.random.default_rng(0))
     values, counts = np.unique(sums, return_counts=True)
     assert values.size == 20
     assert stats.chisquare(counts).statistic < stats.chi2.ppf(0.999, 19)

@@ -21,6 +21,7 @@ from crucible_bench.explained import generalized_eta_squared as generalized_eta_
 from crucible_bench.explained import omega_squared as omega_squared
 from crucible_bench.explained import partial_eta_squared as partial_eta_squared
 from crucible_bench.explained import phi as phi
+from crucible_bench.noncentral import noncentrality
 from crucible_bench.rates import cohens_h as cohens_h
 from crucible_bench.rates import odds_ratio as odds_ratio
 from crucible_bench.rates import odds_ratio_paired as odds_ratio_paired
@@ -233,7 +234,7 @@ def _standardised(
         return nothing
     value = difference / sd
     low, high = (
-        _noncentrality(value / scale, df, probability) * scale
+        noncentrality(value / scale, df, probability) * scale
         for probability in ((1 + confidence) / 2, (1 - confidence) / 2)
     )
     return Effect(
@@ -242,26 +243,3 @@ def _standardised(
         interval=Interval(low=low, high=high, level=confidence, method="noncentral t"),
         magnitude=d_band(value),
     )
-
-
-def _noncentrality(t: float, df: float, probability: float) -> float:
-    """Return the noncentrality at which P(T <= t) is `probability`."""
-    from scipy import optimize, special
-
-    def distance(nc: float) -> float:
-        below = float(special.nctdtr(df, nc, t))
-        if math.isnan(below):  # far tails, where scipy.special gives up and boost does not
-            from scipy.stats import nct
-
-            below = float(nct.cdf(t, df, nc))
-        if math.isnan(below):
-            below = 1.0 if nc < t else 0.0
-        return below - probability
-
-    width = 2.0 + abs(t) / math.sqrt(2 * df)
-    low, high = t - 2 * width, t + 2 * width
-    while distance(low) < 0:
-        low -= width
-    while distance(high) > 0:
-        high += width
-    return float(optimize.brentq(distance, low, high, xtol=1e-12))

@@ -1,10 +1,10 @@
 """Shares of variance explained, and association in tables, from their test statistics."""
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 from crucible_bench.arrays import check_confidence
+from crucible_bench.noncentral import noncentral_limits
 from crucible_bench.results import Effect, Interval
 
 
@@ -99,7 +99,7 @@ def cramers_v(
         return Effect(name="cramers_v_corrected", value=value, magnitude=r_band(value))
     value = math.sqrt(chi2 / (n * least))
     df = (rows - 1) * (columns - 1)
-    low, high = _limits(
+    low, high = noncentral_limits(
         lambda nc: float(special.chndtr(chi2, df, nc)), confidence, chi2, lambda v: v / (n * least)
     )
     interval = Interval(
@@ -129,7 +129,7 @@ def _from_f(
         raise ValueError(f"`f` must be >= 0, got {f}")
     between, within = df
     total = between + within + 1
-    low, high = _limits(
+    low, high = noncentral_limits(
         lambda nc: float(special.ncfdtr(between, within, nc, f)),
         confidence,
         f * between,
@@ -137,26 +137,3 @@ def _from_f(
     )
     interval = Interval(low=low, high=high, level=confidence, method="noncentral F")
     return Effect(name=name, value=value, interval=interval, magnitude=eta_band(value))
-
-
-def _limits(
-    cdf: Callable[[float], float],
-    confidence: float,
-    start: float,
-    transform: Callable[[float], float],
-) -> tuple[float, float]:
-    """Return both limits of a noncentrality, mapped; 0 where the central distribution is enough."""
-    from scipy import optimize
-
-    found = []
-    for probability in ((1 + confidence) / 2, (1 - confidence) / 2):
-        if cdf(0.0) <= probability:
-            found.append(0.0)
-            continue
-        high = max(1.0, start)
-        while cdf(high) > probability:
-            high *= 2
-        found.append(
-            float(optimize.brentq(lambda nc, p=probability: cdf(nc) - p, 0.0, high, xtol=1e-12))
-        )
-    return transform(found[0]), transform(found[1])

@@ -14,7 +14,7 @@ from crucible_bench.corrections import Method, correct
 from crucible_bench.independent import compare
 from crucible_bench.paired import compare_paired
 from crucible_bench.records import Record
-from crucible_bench.results import Comparison, Correction, Effect, TestResult
+from crucible_bench.results import Comparison, Correction, Effect, TestResult, undefined
 from crucible_bench.spans import span
 from crucible_bench.verdicts import check_question, decide
 
@@ -189,11 +189,10 @@ def _omnibus(
     if chosen == "chi_square":
         table = np.array([[float(a.sum()), a.size - float(a.sum())] for a in data.values()])
         if (table.sum(axis=0) == 0).any():
-            return TestResult(
-                name="chi_square", statistic_name="chi2", statistic=None, df=(len(data) - 1.0,),
-                p_value=None, alternative="two-sided", method="asymptotic",
-                n=int(table.sum()), notes=("no variation",),
-            ), chosen  # fmt: skip
+            df = (len(data) - 1.0,)
+            flat = undefined("chi_square", "chi2", df=df, n=int(table.sum()),
+                             notes=("no variation",))  # fmt: skip
+            return flat, chosen
         return tables.chi_square(table), chosen
     functions = {
         "welch_anova": anova.welch_anova,

@@ -80,6 +80,12 @@ def bootstrap(
     ----------
     .. [1] B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12-14.
     .. [2] B. Efron, JASA 82(397), 171-185, 1987.
+
+    Examples
+    --------
+    >>> found = bootstrap("mean", [0.2, 0.4, 0.4, 0.5, 0.9, 0.3], rng=1)
+    >>> round(found.estimate, 3), found.method
+    (0.45, 'studentized')
     """
     check_confidence(confidence)
     if n_resamples < 2:

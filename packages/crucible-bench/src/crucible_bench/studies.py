@@ -102,6 +102,12 @@ def ab_test(
     -----
     The recommendation follows the verdict, which follows the interval; a small p with a trifling
     difference recommends nothing.
+
+    Examples
+    --------
+    >>> old, new = [1] * 700 + [0] * 300, [1] * 780 + [0] * 220
+    >>> ab_test(old, new, name="prompt", paired=False, sesoi=0.02).recommendation
+    'Use treatment: it is better than control by more than 0.02.'
     """
     if paired:
         if isinstance(cluster, tuple):
@@ -150,6 +156,15 @@ def ablation(
     difference = without - full; importance is its negative. Intervals and verdicts hold for all
     components together (Bonferroni), p-values are corrected by `correction`. Interactions between
     components are not measured by leaving out one at a time.
+
+    Examples
+    --------
+    >>> full = [0.8, 0.9, 0.7, 0.8, 0.9, 0.6]
+    >>> parts = {
+    ...     "tools": [0.5, 0.7, 0.4, 0.6, 0.5, 0.4], "memory": [0.8, 0.8, 0.7, 0.8, 0.9, 0.6]
+    ... }
+    >>> [(part.name, round(part.importance, 3)) for part in ablation(full, parts).components]
+    [('tools', 0.267), ('memory', 0.017)]
     """
     name = "full"
     while name in without:
@@ -197,6 +212,13 @@ def sweep(
     others against it, corrected, and those above alpha are indistinguishable from it. Ranks share
     ties. `optimism` is the mean over resamples of the in-bag winner's score on the items drawn
     minus that on the items left out; for lower-is-better scores its sign is turned as well.
+
+    Examples
+    --------
+    >>> scores = {"t=0": [1, 0, 1, 1, 0, 1, 1, 0], "t=1": [1, 0, 1, 0, 0, 1, 1, 0]}
+    >>> found = sweep(scores, rng=1)
+    >>> found.best, found.indistinguishable_from_best
+    ('t=0', ('t=1',))
     """
     if n_resamples < 1:
         raise ValueError(f"`n_resamples` must be >= 1, got {n_resamples}")

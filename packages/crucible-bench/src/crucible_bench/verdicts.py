@@ -157,7 +157,8 @@ def item_icc(
     One-way ANOVA estimator over the cells of item and arm, each arm centred at its mean; None where
     nothing repeats or nothing varies.
     """
-    from crucible_bench.clusters import codes, pooled_icc
+    from crucible_bench.clusters import codes
+    from crucible_bench.variance_components import pooled_icc
 
     arms = []
     for arm, labels in zip((control, treatment), groups or (None, None), strict=True):
