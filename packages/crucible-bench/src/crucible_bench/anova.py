@@ -149,7 +149,7 @@ def rm_anova(groups: Groups, *, confidence: float = 0.95) -> TestResult:
         n=n,
         effects=(
             partial_eta_squared(f, df, confidence=confidence),
-            generalized_eta_squared(effect, error, subjects),
+            generalized_eta_squared(effect, error, subjects, df, confidence=confidence),
         ),
         notes=tuple(notes),
     )

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from crucible_bench.p_values import normal_p
 from crucible_bench.proportion_intervals import tango
-from crucible_bench.results import Alternative, Comparison, Effect, TestResult, undefined
+from crucible_bench.rank_effects import kendalls_w
+from crucible_bench.results import Alternative, Comparison, TestResult, undefined
 
 
 def mcnemar(
@@ -95,13 +96,26 @@ def mcnemar(
     )
 
 
-def cochran_q(groups: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> TestResult:
+def cochran_q(
+    groups: Mapping[str, ArrayLike] | Sequence[ArrayLike],
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 2_000,
+    rng: int | np.random.Generator | None = None,
+) -> TestResult:
     """Test whether several conditions have one success rate on the same items.
+
+    Parameters
+    ----------
+    groups : conditions on the same items in the same order, 0 and 1
+    confidence, n_resamples, rng
+        Of the bootstrap interval of the effect size, which exists where `rng` is given; see
+        `effects.kendalls_w`.
 
     Notes
     -----
     Items that all conditions got right, or all wrong, say nothing. Of two conditions it is
-    McNemar's asymptotic test. The effect is W = Q / (n (k - 1)).
+    McNemar's asymptotic test. The effect is Kendall's W = Q / (n (k - 1)).
 
     References
     ----------
@@ -132,7 +146,7 @@ def cochran_q(groups: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> TestResu
         alternative="two-sided",
         method="asymptotic",
         n=n,
-        effects=(Effect(name="w", value=q / (n * (k - 1))),),
+        effects=(kendalls_w(groups, confidence=confidence, n_resamples=n_resamples, rng=rng),),
     )
 
 

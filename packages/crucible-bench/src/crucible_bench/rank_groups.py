@@ -8,11 +8,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crucible_bench.midranks import midranks, tie_sum
-from crucible_bench.results import Effect, TestResult, undefined
+from crucible_bench.rank_effects import kendalls_w, rank_epsilon_squared
+from crucible_bench.results import TestResult, undefined
 
 
-def kruskal_wallis(groups: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> TestResult:
+def kruskal_wallis(
+    groups: Mapping[str, ArrayLike] | Sequence[ArrayLike],
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 2_000,
+    rng: int | np.random.Generator | None = None,
+) -> TestResult:
     """Test whether several independent groups have one distribution, by ranks, ties corrected.
+
+    Parameters
+    ----------
+    groups : groups, each (items,) or (items, repeats)
+    confidence, n_resamples, rng
+        Of the bootstrap interval of the effect size, which exists where `rng` is given; see
+        `effects.rank_epsilon_squared`.
 
     References
     ----------
@@ -43,12 +57,27 @@ def kruskal_wallis(groups: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> Tes
         alternative="two-sided",
         method="asymptotic",
         n=n,
-        effects=(Effect(name="rank_epsilon_squared", value=h / (n - 1)),),
+        effects=(
+            rank_epsilon_squared(samples, confidence=confidence, n_resamples=n_resamples, rng=rng),
+        ),
     )
 
 
-def friedman(groups: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> TestResult:
+def friedman(
+    groups: Mapping[str, ArrayLike] | Sequence[ArrayLike],
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 2_000,
+    rng: int | np.random.Generator | None = None,
+) -> TestResult:
     """Test whether several conditions on the same items differ, by ranks within items.
+
+    Parameters
+    ----------
+    groups : conditions on the same items in the same order
+    confidence, n_resamples, rng
+        Of the bootstrap interval of the effect size, which exists where `rng` is given; see
+        `effects.kendalls_w`.
 
     Notes
     -----
@@ -87,7 +116,7 @@ def friedman(groups: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> TestResul
         alternative="two-sided",
         method="asymptotic",
         n=n,
-        effects=(Effect(name="kendalls_w", value=w),),
+        effects=(kendalls_w(groups, confidence=confidence, n_resamples=n_resamples, rng=rng),),
         notes=notes,
     )
 
@@ -98,12 +127,13 @@ def dunn(
     correction: Literal[
         "bonferroni", "holm", "hochberg", "benjamini_hochberg", "benjamini_yekutieli", "none"
     ] = "holm",
-) -> "dict[tuple[str, str], tuple[TestResult, float]]":
+) -> dict[tuple[str, str], tuple[TestResult, float | None]]:
     """Compare every two of several independent groups by the ranks of all.
 
     Returns
     -------
     dict of (control, treatment) to (test with its raw p-value, corrected p-value)
+        None where all scores are equal.
 
     References
     ----------
@@ -121,11 +151,14 @@ def dunn(
     ends = np.cumsum([s.size for s in samples])[:-1]
     means = [float(part.mean()) for part in np.split(ranks, ends)]
     variance = n * (n + 1) / 12 - tie_sum(pooled) / (12 * (n - 1))
-    if variance <= 0:
-        raise ValueError("`groups` must hold different scores, got only ties")
     tests: dict[tuple[str, str], TestResult] = {}
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
+            if variance <= 0:
+                tests[names[i], names[j]] = undefined(
+                    "dunn", "z", n=samples[i].size + samples[j].size, notes=("no variation",)
+                )
+                continue
             se = math.sqrt(variance * (1 / samples[i].size + 1 / samples[j].size))
             z = (means[j] - means[i]) / se
             tests[names[i], names[j]] = TestResult(
@@ -134,6 +167,8 @@ def dunn(
                 method="asymptotic", n=samples[i].size + samples[j].size,
                 estimate=means[j] - means[i],
             )  # fmt: skip
-    raw = [float(t.p_value or 0.0) for t in tests.values()]
+    raw = [t.p_value for t in tests.values() if t.p_value is not None]
+    if not raw:
+        return {key: (test, None) for key, test in tests.items()}
     adjusted = correct(raw, method=correction, family="pairs of groups").adjusted
     return {key: (test, p) for (key, test), p in zip(tests.items(), adjusted, strict=True)}

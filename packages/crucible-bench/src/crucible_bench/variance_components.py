@@ -52,10 +52,10 @@ def cluster_components(x: ArrayLike, cluster: ArrayLike) -> VarianceComponents:
     return _components(y, codes("cluster", cluster, y.size))
 
 
-def pooled_icc(arms: list[tuple[Array, NDArray[np.intp]]]) -> float | None:
-    """Return ICC(1) of (scores, unit numbers) of several arms; None where nothing repeats."""
+def pooled_components(arms: list[tuple[Array, NDArray[np.intp]]]) -> VarianceComponents | None:
+    """Split the variance of (scores, unit numbers) of several arms; None where nothing repeats."""
     between = within = moment = 0.0
-    df_between = df_within = 0
+    df_between = df_within = n_scores = 0
     for y, numbers in arms:
         sizes = np.bincount(numbers).astype(float)
         sizes_of = sizes[sizes > 0]
@@ -66,29 +66,23 @@ def pooled_icc(arms: list[tuple[Array, NDArray[np.intp]]]) -> float | None:
         moment += y.size - float((sizes_of**2).sum()) / y.size
         df_between += sizes_of.size - 1
         df_within += y.size - sizes_of.size
+        n_scores += y.size
     if df_within == 0 or df_between == 0:
         return None
     squares = within / df_within
     component = (between / df_between - squares) * df_between / moment
     total = component + squares
-    return component / total if total > 0 else None
+    return VarianceComponents(
+        between=component,
+        within=squares,
+        icc=component / total if total > 0 else None,
+        n_items=df_between + len(arms),
+        n_scores=n_scores,
+    )
 
 
 def _components(y: Array, numbers: NDArray[np.intp]) -> VarianceComponents:
-    sizes = np.bincount(numbers).astype(float)
-    k, n = sizes.size, y.size
-    if n == k:
-        raise ValueError("`x` must hold at least one item with 2 scores")
-    means = np.bincount(numbers, weights=y) / sizes
-    within = float(((y - means[numbers]) ** 2).sum()) / (n - k)
-    between = float((sizes * (means - y.mean()) ** 2).sum()) / (k - 1)
-    m0 = (n - float((sizes**2).sum()) / n) / (k - 1)
-    component = (between - within) / m0
-    total = component + within
-    return VarianceComponents(
-        between=component,
-        within=within,
-        icc=component / total if total > 0 else None,
-        n_items=k,
-        n_scores=n,
-    )
+    found = pooled_components([(y, numbers)])
+    if found is None:
+        raise ValueError("`x` must hold at least 2 items, one of them with 2 scores")
+    return found
