@@ -184,6 +184,7 @@ def test_a_stored_comparison_of_another_schema_is_refused():
 
 def test_every_name_at_the_root_is_there_and_sorted():
     assert list(crucible_bench.__all__) == sorted(crucible_bench.__all__)
+    assert len(crucible_bench.__all__) == 20
     for name in crucible_bench.__all__:
         assert getattr(crucible_bench, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -8,8 +8,9 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible_bench import PseudoReplicationError, compare, compare_paired
+from crucible_bench import compare, compare_paired
 from crucible_bench.clusters import cluster_mean, cluster_t, cluster_welch, variance_components
+from crucible_bench.errors import PseudoReplicationError
 from crucible_bench.intervals import mean_interval
 from crucible_bench.results import Comparison
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from crucible_bench import PseudoReplicationError, UnmatchedPairsError, compare, compare_paired
+from crucible_bench import compare, compare_paired
+from crucible_bench.errors import PseudoReplicationError, UnmatchedPairsError
 
 CONTROL = [0.89, 0.87, 0.90, 0.88, 0.91]
 TREATMENT = [0.96, 0.97, 0.94, 0.95, 0.98]

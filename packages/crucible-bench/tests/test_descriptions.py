@@ -1,7 +1,5 @@
-"""Descriptions, diagnostics, correlations, and the examples in the docstrings."""
+"""Descriptions, diagnostics and correlations."""
 
-import doctest
-import importlib
 import json
 
 import numpy as np
@@ -82,16 +80,3 @@ def test_assumptions_are_checked_beside_the_result():
     assert found["normality of control"].p_value == pytest.approx(float(stats.shapiro(X).pvalue))
     paired = [d.name for d in check_assumptions(X, Y, paired=True)]
     assert "normality of differences" in paired
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "clusters", "correlation", "corrections", "description", "independent", "intervals", "multiple",
-        "paired", "permutations", "tables", "tost",
-    ],
-)  # fmt: skip
-def test_the_examples_of_the_module_run(name):
-    found = doctest.testmod(importlib.import_module(f"crucible_bench.{name}"))
-    assert found.attempted > 0
-    assert found.failed == 0

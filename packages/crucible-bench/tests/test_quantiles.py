@@ -205,3 +205,12 @@ def test_swapping_paired_arms_mirrors_the_difference(x, q):
 def test_bad_requests_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_quantile_intervals_cover():
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(2_000):
+        interval = quantile(rng.exponential(size=60), 50).interval
+        hits += interval.low <= np.log(2) <= interval.high
+    assert hits / 2_000 >= 0.94  # conservative by construction, 3 standard errors below .95

@@ -309,3 +309,10 @@ def test_variance_and_median_intervals():
     median = intervals.median_interval(np.arange(1.0, 101.0))
     assert (median.low, median.high) == (40.0, 61.0)  # ranks of Conover 1999 for n = 100
     assert math.isclose(median.level, 0.95)
+
+
+def test_one_sample_t_agrees_with_scipy():
+    x = np.random.default_rng(0).normal(size=17)
+    theirs = stats.ttest_1samp(x, 0.2, alternative="greater")
+    ours = means.one_sample_t(x, mean=0.2, alternative="greater")
+    assert ours.p_value == pytest.approx(float(theirs.pvalue), rel=1e-10)

@@ -10,15 +10,12 @@ if TYPE_CHECKING:
     from crucible_bench.betting import confidence_sequence
     from crucible_bench.corrections import correct
     from crucible_bench.description import describe
-    from crucible_bench.errors import BenchError, PseudoReplicationError, UnmatchedPairsError
     from crucible_bench.independent import compare
-    from crucible_bench.intervals import mean_interval, proportion_interval
     from crucible_bench.multiple import compare_multiple
     from crucible_bench.paired import compare_paired
     from crucible_bench.permutations import permutation_test
     from crucible_bench.power import achieved_power, detectable_effect, sample_size
     from crucible_bench.prereg import Preregistration
-    from crucible_bench.quantiles import quantile
     from crucible_bench.resampling import bootstrap
     from crucible_bench.results import Comparison, Interval, Verdict
     from crucible_bench.sequential import SequentialComparison
@@ -26,13 +23,10 @@ if TYPE_CHECKING:
     from crucible_bench.tost import equivalence
 
 __all__ = [
-    "BenchError",
     "Comparison",
     "Interval",
     "Preregistration",
-    "PseudoReplicationError",
     "SequentialComparison",
-    "UnmatchedPairsError",
     "Verdict",
     "ab_test",
     "ablation",
@@ -46,10 +40,7 @@ __all__ = [
     "describe",
     "detectable_effect",
     "equivalence",
-    "mean_interval",
     "permutation_test",
-    "proportion_interval",
-    "quantile",
     "sample_size",
     "sweep",
 ]
@@ -58,15 +49,12 @@ _HOME = {
     "betting": ("confidence_sequence",),
     "corrections": ("correct",),
     "description": ("describe",),
-    "errors": ("BenchError", "PseudoReplicationError", "UnmatchedPairsError"),
     "independent": ("compare",),
-    "intervals": ("mean_interval", "proportion_interval"),
     "multiple": ("compare_multiple",),
     "paired": ("compare_paired",),
     "permutations": ("permutation_test",),
     "power": ("achieved_power", "detectable_effect", "sample_size"),
     "prereg": ("Preregistration",),
-    "quantiles": ("quantile",),
     "resampling": ("bootstrap",),
     "results": ("Comparison", "Interval", "Verdict"),
     "sequential": ("SequentialComparison",),

@@ -15,7 +15,7 @@ from crucible_bench.effects import (
     omega_squared,
     partial_eta_squared,
 )
-from crucible_bench.results import Effect, TestResult
+from crucible_bench.results import Effect, TestResult, undefined
 
 Groups = Mapping[str, ArrayLike] | Sequence[ArrayLike]
 
@@ -59,7 +59,7 @@ def one_way_anova(groups: Groups, *, confidence: float = 0.95) -> TestResult:
     )
     df = (float(k - 1), float(n - k))
     if not within > 1e-28 * n * (origin**2 + 1):
-        return _flat("one_way_anova", "F", df, n)
+        return _flat("one_way_anova", df, n)
     f = (between / df[0]) / (within / df[1])
     return _f_test(
         "one_way_anova", f, df, n,
@@ -86,7 +86,7 @@ def welch_anova(groups: Groups, *, confidence: float = 0.95) -> TestResult:
     k, n = len(samples), sum(a.size for a in samples)
     variances = np.array([a.var(ddof=1) for a in samples])
     if (variances <= 0).any():
-        return _flat("welch_anova", "F", (float(k - 1),), n)
+        return _flat("welch_anova", (float(k - 1),), n)
     sizes = np.array([a.size for a in samples], dtype=float)
     means = np.array([a.mean() for a in samples])
     weights = sizes / variances
@@ -126,7 +126,7 @@ def rm_anova(groups: Groups, *, confidence: float = 0.95) -> TestResult:
     error = float((residual**2).sum())
     df = (float(k - 1), float((k - 1) * (n - 1)))
     if not error > 1e-28 * n * k:
-        return _flat("rm_anova", "F", df, n)
+        return _flat("rm_anova", df, n)
     f = (effect / df[0]) / (error / df[1])
     gg, hf, w, mauchly = _sphericity(table)
 
@@ -149,7 +149,7 @@ def rm_anova(groups: Groups, *, confidence: float = 0.95) -> TestResult:
         n=n,
         effects=(
             partial_eta_squared(f, df, confidence=confidence),
-            generalized_eta_squared(effect, error, subjects),
+            generalized_eta_squared(effect, error, subjects, df, confidence=confidence),
         ),
         notes=tuple(notes),
     )
@@ -226,9 +226,5 @@ def _f_test(
     )
 
 
-def _flat(name: str, statistic_name: str, df: tuple[float, ...], n: int) -> TestResult:
-    return TestResult(
-        name=name, statistic_name=statistic_name, statistic=None, df=df, p_value=None,
-        alternative="two-sided", method="asymptotic", n=n,
-        notes=("no variation within a group",),
-    )  # fmt: skip
+def _flat(name: str, df: tuple[float, ...], n: int) -> TestResult:
+    return undefined(name, "F", df=df, n=n, notes=("no variation within a group",))

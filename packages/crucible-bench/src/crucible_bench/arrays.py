@@ -119,6 +119,33 @@ def pair(
     return a, b, labels, dropped
 
 
+def by_id(
+    name: str, data: Mapping[str, float], cluster: "ArrayLike | Mapping[str, object] | None"
+) -> tuple[list[str], list[float], "ArrayLike | None"]:
+    """Return the ids of a mapping of scores, their scores and labels, in order of the ids.
+
+    Labels in a sequence are in the mapping's order; those in a mapping are matched by id. The order
+    of a mapping changes nothing.
+    """
+    order = sorted(range(len(data)), key=lambda i: str(keys[i])) if (keys := list(data)) else []
+    ids = [keys[i] for i in order]
+    if isinstance(cluster, Mapping):
+        unknown = [key for key in ids if key not in cluster]
+        if unknown:
+            raise ValueError(
+                f"`cluster` must have a label for every item of {name}, lacks {unknown[:5]}"
+            )
+        cluster = [str(cluster[key]) for key in ids]
+    elif cluster is not None:
+        labels = np.asarray(cluster)
+        if labels.shape != (len(ids),):
+            raise ValueError(
+                f"`cluster` must have one label per {name} score, got {labels.size} for {len(ids)}"
+            )
+        cluster = labels[order]
+    return [str(key) for key in ids], [data[key] for key in ids], cluster
+
+
 def duplicates(ids: Sequence[str]) -> tuple[str, ...]:
     """Return the ids that occur again, each once."""
     counts = Counter(ids)

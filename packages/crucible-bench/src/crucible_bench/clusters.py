@@ -11,7 +11,9 @@ from crucible_bench.arrays import Array, check_confidence, scores
 from crucible_bench.errors import PseudoReplicationError
 from crucible_bench.intervals import t_interval
 from crucible_bench.records import Record
-from crucible_bench.results import Alternative, TestResult
+from crucible_bench.results import Alternative, TestResult, undefined
+from crucible_bench.variance_components import cluster_components as cluster_components
+from crucible_bench.variance_components import variance_components as variance_components
 
 FEW = 10
 
@@ -26,17 +28,6 @@ class ClusterMean(Record):
     n: int
     n_clusters: int
     variance: Literal["CR2", "CR1"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VarianceComponents(Record):
-    """Variance between and within items; `icc` is None where nothing varies."""
-
-    between: float
-    within: float
-    icc: float | None
-    n_items: int
-    n_scores: int
 
 
 def codes(name: str, cluster: ArrayLike, n: int) -> NDArray[np.intp]:
@@ -192,78 +183,6 @@ def cluster_welch(
                  (a.n_clusters, b.n_clusters), alternative, confidence)  # fmt: skip
 
 
-def variance_components(x: ArrayLike) -> VarianceComponents:
-    """Split the variance of (items, repeats) into between and within items.
-
-    Parameters
-    ----------
-    x : (items, repeats) array
-        NaN marks a missing repeat.
-
-    Notes
-    -----
-    ANOVA estimators; for unequal numbers of repeats with m0 in place of the number of repeats. A
-    negative variance between items is reported as it is; `icc` is ICC(1).
-
-    References
-    ----------
-    .. [1] S. R. Searle, G. Casella, C. E. McCulloch, Variance Components, 1992, section 3.6.
-    """
-    table = scores("x", x)
-    if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError("`x` must be items x repeats, with at least 2 repeats")
-    known = ~np.isnan(table)
-    return _components(table[known], np.repeat(np.arange(len(table)), known.sum(axis=1)))
-
-
-def cluster_components(x: ArrayLike, cluster: ArrayLike) -> VarianceComponents:
-    """Split the variance of clustered scores into between and within clusters."""
-    y = scores("x", x)
-    return _components(y, codes("cluster", cluster, y.size))
-
-
-def pooled_icc(arms: list[tuple[Array, NDArray[np.intp]]]) -> float | None:
-    """Return ICC(1) of (scores, unit numbers) of several arms; None where nothing repeats."""
-    between = within = moment = 0.0
-    df_between = df_within = 0
-    for y, numbers in arms:
-        sizes = np.bincount(numbers).astype(float)
-        sizes_of = sizes[sizes > 0]
-        sums = np.bincount(numbers, weights=y)
-        averages = np.divide(sums, sizes, out=np.zeros_like(sums), where=sizes > 0)
-        within += float(((y - averages[numbers]) ** 2).sum())
-        between += float((sizes * (averages - y.mean()) ** 2).sum())
-        moment += y.size - float((sizes_of**2).sum()) / y.size
-        df_between += sizes_of.size - 1
-        df_within += y.size - sizes_of.size
-    if df_within == 0 or df_between == 0:
-        return None
-    squares = within / df_within
-    component = (between / df_between - squares) * df_between / moment
-    total = component + squares
-    return component / total if total > 0 else None
-
-
-def _components(y: Array, numbers: NDArray[np.intp]) -> VarianceComponents:
-    sizes = np.bincount(numbers).astype(float)
-    k, n = sizes.size, y.size
-    if n == k:
-        raise ValueError("`x` must hold at least one item with 2 scores")
-    means = np.bincount(numbers, weights=y) / sizes
-    within = float(((y - means[numbers]) ** 2).sum()) / (n - k)
-    between = float((sizes * (means - y.mean()) ** 2).sum()) / (k - 1)
-    m0 = (n - float((sizes**2).sum()) / n) / (k - 1)
-    component = (between - within) / m0
-    total = component + within
-    return VarianceComponents(
-        between=component,
-        within=within,
-        icc=component / total if total > 0 else None,
-        n_items=k,
-        n_scores=n,
-    )
-
-
 def _test(
     estimate: float,
     null: float,
@@ -274,7 +193,7 @@ def _test(
     alternative: Alternative,
     confidence: float,
 ) -> TestResult:
-    from crucible_bench.means import t_p_value
+    from crucible_bench.p_values import t_p_value
 
     notes = []
     if min(clusters) < FEW:
@@ -285,9 +204,8 @@ def _test(
     if not se > 1e-14 * max(1.0, abs(estimate)):
         same = math.isclose(estimate, null, abs_tol=1e-14)
         notes.append("no variation" if same else "differences without variation")
-        return TestResult(
-            name="cluster_t", statistic_name="t", statistic=None, df=(df,), p_value=None,
-            alternative=alternative, method="asymptotic", n=n, estimate=estimate,
+        return undefined(
+            "cluster_t", "t", df=(df,), alternative=alternative, n=n, estimate=estimate,
             notes=tuple(notes),
         )  # fmt: skip
     t = (estimate - null) / se

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from crucible_bench.noncentral import t_power, z_power
 from crucible_bench.results import Alternative
 
 
@@ -268,42 +269,6 @@ class Clustered:
         if low == high:
             return n, n
         return max(1, math.floor(low / items) - 1), math.ceil(high / items) + 1
-
-
-def t_power(nc: float, df: float, alpha: float, alternative: Alternative) -> float:
-    """Return the power of a t test with noncentrality `nc`; 0 where there is no df."""
-    from scipy import special
-
-    if df <= 0:
-        return 0.0
-    if alternative == "less":
-        nc, alternative = -nc, "greater"
-    tail = alpha / 2 if alternative == "two-sided" else alpha
-    critical = float(special.stdtrit(df, 1 - tail))
-    if alternative == "greater":
-        return 1.0 - _nct_below(df, nc, critical)
-    far = _nct_below(df, abs(nc), -critical)
-    return 1.0 - _nct_below(df, abs(nc), critical) + far
-
-
-def _nct_below(df: float, nc: float, t: float) -> float:
-    """Return P(T <= t) for the noncentral t; where scipy gives up (NaN), it is 0 or 1."""
-    from scipy import special
-
-    below = float(special.nctdtr(df, nc, t))
-    return float(nc < t) if math.isnan(below) else below
-
-
-def z_power(distance: float, alpha: float, alternative: Alternative) -> float:
-    """Return the power of a z test whose statistic has mean `distance`; the near tail only."""
-    from scipy import special
-
-    tail = alpha / 2 if alternative == "two-sided" else alpha
-    if alternative == "two-sided":
-        distance = abs(distance)
-    elif alternative == "less":
-        distance = -distance
-    return float(special.ndtr(distance - special.ndtri(1 - tail)))
 
 
 def check_ratio(ratio: float) -> None:

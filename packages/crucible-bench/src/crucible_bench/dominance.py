@@ -11,7 +11,7 @@ from crucible_bench.results import Effect, Interval
 
 def placements(x: Array, y: Array) -> tuple[float, float, float]:
     """Return P(Y > X) + P(Y = X) / 2 with Brunner and Munzel's standard error and df."""
-    from crucible_bench.ranks import midranks
+    from crucible_bench.midranks import midranks
 
     n0, n1 = x.size, y.size
     ranks = midranks(np.concatenate([x, y]))
@@ -48,7 +48,7 @@ def prob_superiority(
         low, high = (float(special.expit(special.logit(p) + s * half)) for s in (-1, 1))
         interval = Interval(low=low, high=high, level=confidence, method="Brunner-Munzel, logit")
     elif p in (0.0, 1.0):
-        from crucible_bench.intervals import proportion_interval
+        from crucible_bench.proportion_intervals import proportion_interval
 
         n = min(x.size, y.size)
         wilson = proportion_interval(round(p * n), n, confidence=confidence)
@@ -97,7 +97,7 @@ def matched_rank_biserial(differences: ArrayLike, *, confidence: float = 0.95) -
     from scipy import special
 
     from crucible_bench.effects import r_band
-    from crucible_bench.ranks import midranks
+    from crucible_bench.midranks import midranks
 
     d = scores("differences", differences)
     moved = d[d != 0]

@@ -1,7 +1,8 @@
 """Effect sizes with intervals. Magnitude words are conventions and are named as such.
 
-Standardised differences and conversions are here; `rates` (risks and odds), `dominance` (ranks) and
-`explained` (shares of variance, association) hold the others, and all can be had from here.
+Standardised differences and conversions are here; `rates` (risks and odds), `dominance` (ranks of
+two groups), `rank_effects` (of several) and `explained` (shares of variance, association) hold the
+others, and all can be had from here.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crucible_bench.arrays import item_means, scores
+from crucible_bench.arrays import check_confidence, item_means, scores
 from crucible_bench.dominance import matched_rank_biserial as matched_rank_biserial
 from crucible_bench.dominance import prob_superiority as prob_superiority
 from crucible_bench.dominance import rank_biserial as rank_biserial
@@ -21,6 +22,9 @@ from crucible_bench.explained import generalized_eta_squared as generalized_eta_
 from crucible_bench.explained import omega_squared as omega_squared
 from crucible_bench.explained import partial_eta_squared as partial_eta_squared
 from crucible_bench.explained import phi as phi
+from crucible_bench.noncentral import noncentrality
+from crucible_bench.rank_effects import kendalls_w as kendalls_w
+from crucible_bench.rank_effects import rank_epsilon_squared as rank_epsilon_squared
 from crucible_bench.rates import cohens_h as cohens_h
 from crucible_bench.rates import odds_ratio as odds_ratio
 from crucible_bench.rates import odds_ratio_paired as odds_ratio_paired
@@ -147,12 +151,31 @@ def d_av(control: ArrayLike, treatment: ArrayLike, *, confidence: float = 0.95) 
     )
 
 
-def r_from_z(z: float, n: int) -> Effect:
-    """Compute r = z / sqrt(n) of a normal test statistic; without interval."""
+def r_from_z(z: float, n: int, *, confidence: float = 0.95) -> Effect:
+    """Compute r = z / sqrt(n) of a normal test statistic.
+
+    Notes
+    -----
+    The limits are (z -+ critical z) / sqrt(n), the signed form of the noncentral chi-square with
+    one degree of freedom, cut at -1 and 1.
+    """
+    from scipy import special
+
+    check_confidence(confidence)
     if n < 1:
         raise ValueError(f"`n` must be >= 1, got {n}")
-    value = z / math.sqrt(n)
-    return Effect(name="r", value=value, magnitude=r_band(value), reason="no interval: z alone")
+    if not math.isfinite(z):
+        raise ValueError(f"`z` must be finite, got {z}")
+    value, half = z / math.sqrt(n), float(special.ndtri((1 + confidence) / 2)) / math.sqrt(n)
+    return Effect(
+        name="r",
+        value=value,
+        interval=Interval(
+            low=max(-1.0, value - half), high=min(1.0, value + half), level=confidence,
+            method="normal",
+        ),
+        magnitude=r_band(value),
+    )  # fmt: skip
 
 
 def d_to_r(d: float, *, ratio: float = 1.0) -> float:
@@ -233,7 +256,7 @@ def _standardised(
         return nothing
     value = difference / sd
     low, high = (
-        _noncentrality(value / scale, df, probability) * scale
+        noncentrality(value / scale, df, probability) * scale
         for probability in ((1 + confidence) / 2, (1 - confidence) / 2)
     )
     return Effect(
@@ -242,26 +265,3 @@ def _standardised(
         interval=Interval(low=low, high=high, level=confidence, method="noncentral t"),
         magnitude=d_band(value),
     )
-
-
-def _noncentrality(t: float, df: float, probability: float) -> float:
-    """Return the noncentrality at which P(T <= t) is `probability`."""
-    from scipy import optimize, special
-
-    def distance(nc: float) -> float:
-        below = float(special.nctdtr(df, nc, t))
-        if math.isnan(below):  # far tails, where scipy.special gives up and boost does not
-            from scipy.stats import nct
-
-            below = float(nct.cdf(t, df, nc))
-        if math.isnan(below):
-            below = 1.0 if nc < t else 0.0
-        return below - probability
-
-    width = 2.0 + abs(t) / math.sqrt(2 * df)
-    low, high = t - 2 * width, t + 2 * width
-    while distance(low) < 0:
-        low -= width
-    while distance(high) > 0:
-        high += width
-    return float(optimize.brentq(distance, low, high, xtol=1e-12))

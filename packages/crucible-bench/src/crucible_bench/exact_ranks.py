@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from crucible_bench.arrays import Array
 
+Exactness = Literal["auto", "exact", "asymptotic"]
 _PAIRS = 2_000_000  # above it, differences are counted instead of listed
 
 
@@ -138,3 +140,9 @@ def _first_normal(mean: float, sd: float, confidence: float) -> int:
     from scipy import special
 
     return math.floor(mean - float(special.ndtri((1 + confidence) / 2)) * sd + 0.5)
+
+
+def check_method(method: str) -> None:
+    """Raise `ValueError` unless the method is known."""
+    if method not in ("auto", "exact", "asymptotic"):
+        raise ValueError(f'`method` must be "auto", "exact" or "asymptotic", got {method!r}')

@@ -1,10 +1,10 @@
 """Shares of variance explained, and association in tables, from their test statistics."""
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 from crucible_bench.arrays import check_confidence
+from crucible_bench.noncentral import noncentral_limits
 from crucible_bench.results import Effect, Interval
 
 
@@ -37,18 +37,51 @@ def partial_eta_squared(f: float, df: tuple[float, float], *, confidence: float 
     return _from_f("partial_eta_squared", f * df[0] / (f * df[0] + df[1]), f, df, confidence)
 
 
-def generalized_eta_squared(ss_effect: float, ss_error: float, ss_subjects: float) -> Effect:
-    """Compute generalised eta squared of a within-subjects design; without interval.
+def generalized_eta_squared(
+    ss_effect: float,
+    ss_error: float,
+    ss_subjects: float,
+    df: tuple[float, float],
+    *,
+    confidence: float = 0.95,
+) -> Effect:
+    """Compute generalised eta squared of a within-subjects design.
+
+    Parameters
+    ----------
+    ss_effect, ss_error, ss_subjects : float, >= 0
+        Sums of squares of the conditions, their interaction with subjects, and subjects.
+    df : (effect, error)
+
+    Notes
+    -----
+    The limits are those of partial eta squared (noncentral F), put on this scale with the ratio of
+    the subjects' and the error's sums of squares as observed: both exclude 0 together.
 
     References
     ----------
     .. [1] S. Olejnik, J. Algina, Psychological Methods 8(4), 434-447, 2003.
     """
-    total = ss_effect + ss_error + ss_subjects
+    name, total = "generalized_eta_squared", ss_effect + ss_error + ss_subjects
     if total <= 0:
-        return Effect(name="generalized_eta_squared", value=None, reason="no variation")
+        return Effect(name=name, value=None, reason="no variation")
     value = ss_effect / total
-    return Effect(name="generalized_eta_squared", value=value, magnitude=eta_band(value))
+    if ss_error <= 0:
+        return Effect(name=name, value=value, magnitude=eta_band(value), reason="no error variance")
+    f = (ss_effect / df[0]) / (ss_error / df[1])
+    partial = partial_eta_squared(f, df, confidence=confidence).interval
+    assert partial is not None  # F is finite
+    rest = 1 + ss_subjects / ss_error
+
+    def scaled(share: float | None) -> float:
+        odds = (share or 0.0) / (1 - (share or 0.0))  # effect over error
+        return odds / (odds + rest)
+
+    interval = Interval(
+        low=scaled(partial.low), high=scaled(partial.high), level=confidence,
+        method="noncentral F, subjects as observed",
+    )  # fmt: skip
+    return Effect(name=name, value=value, interval=interval, magnitude=eta_band(value))
 
 
 def omega_squared(f: float, df: tuple[float, float], *, confidence: float = 0.95) -> Effect:
@@ -78,7 +111,7 @@ def cramers_v(
     Parameters
     ----------
     bias_corrected : bool
-        Bergsma's correction [1]_; it has no interval here.
+        Bergsma's correction [1]_ of the value; the interval is of the population's V either way.
 
     References
     ----------
@@ -92,21 +125,21 @@ def cramers_v(
     least = min(rows, columns) - 1
     if least < 1 or n < 1:
         raise ValueError(f"`shape` must be at least (2, 2) and `n` >= 1, got {shape} and {n}")
-    if bias_corrected:
-        share = max(0.0, chi2 / n - (rows - 1) * (columns - 1) / (n - 1))
-        r, c = (k - (k - 1) ** 2 / (n - 1) for k in shape)
-        value = math.sqrt(share / (min(r, c) - 1))
-        return Effect(name="cramers_v_corrected", value=value, magnitude=r_band(value))
     value = math.sqrt(chi2 / (n * least))
     df = (rows - 1) * (columns - 1)
-    low, high = _limits(
+    low, high = noncentral_limits(
         lambda nc: float(special.chndtr(chi2, df, nc)), confidence, chi2, lambda v: v / (n * least)
     )
     interval = Interval(
         low=min(1.0, math.sqrt(low)), high=min(1.0, math.sqrt(high)), level=confidence,
         method="noncentral chi-square",
     )  # fmt: skip
-    return Effect(name="cramers_v", value=value, interval=interval, magnitude=r_band(value))
+    name = "cramers_v"
+    if bias_corrected:
+        share = max(0.0, chi2 / n - (rows - 1) * (columns - 1) / (n - 1))
+        r, c = (k - (k - 1) ** 2 / (n - 1) for k in shape)
+        name, value = "cramers_v_corrected", math.sqrt(share / (min(r, c) - 1))
+    return Effect(name=name, value=value, interval=interval, magnitude=r_band(value))
 
 
 def phi(chi2: float, n: int, *, confidence: float = 0.95) -> Effect:
@@ -129,7 +162,7 @@ def _from_f(
         raise ValueError(f"`f` must be >= 0, got {f}")
     between, within = df
     total = between + within + 1
-    low, high = _limits(
+    low, high = noncentral_limits(
         lambda nc: float(special.ncfdtr(between, within, nc, f)),
         confidence,
         f * between,
@@ -137,26 +170,3 @@ def _from_f(
     )
     interval = Interval(low=low, high=high, level=confidence, method="noncentral F")
     return Effect(name=name, value=value, interval=interval, magnitude=eta_band(value))
-
-
-def _limits(
-    cdf: Callable[[float], float],
-    confidence: float,
-    start: float,
-    transform: Callable[[float], float],
-) -> tuple[float, float]:
-    """Return both limits of a noncentrality, mapped; 0 where the central distribution is enough."""
-    from scipy import optimize
-
-    found = []
-    for probability in ((1 + confidence) / 2, (1 - confidence) / 2):
-        if cdf(0.0) <= probability:
-            found.append(0.0)
-            continue
-        high = max(1.0, start)
-        while cdf(high) > probability:
-            high *= 2
-        found.append(
-            float(optimize.brentq(lambda nc, p=probability: cdf(nc) - p, 0.0, high, xtol=1e-12))
-        )
-    return transform(found[0]), transform(found[1])

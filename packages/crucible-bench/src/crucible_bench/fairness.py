@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crucible_bench.arrays import check_confidence, is_binary, scores
 from crucible_bench.corrections import correct
-from crucible_bench.intervals import miettinen_nurminen, proportion_interval
+from crucible_bench.proportion_intervals import miettinen_nurminen, proportion_interval
 from crucible_bench.results import Interval, Record
 from crucible_bench.tables import two_proportions
 

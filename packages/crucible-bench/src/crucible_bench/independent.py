@@ -1,7 +1,7 @@
 """Two groups of different items, or of users: an A/B test."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -9,26 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crucible_bench import clusters, effects, means, permutations, ranks, tables
-from crucible_bench.arrays import Array, duplicates, is_binary, item_means, scores
-from crucible_bench.diagnostics import quick_checks
+from crucible_bench.arrays import Array, by_id, duplicates, is_binary, item_means, scores
+from crucible_bench.conclusion import Question, conclude, repeated
 from crucible_bench.errors import PseudoReplicationError
 from crucible_bench.results import Alternative, Comparison, Effect, Interval, TestResult
 from crucible_bench.selection import Estimand, IndependentTest, choose
-from crucible_bench.spans import record, span
-from crucible_bench.verdicts import (
-    as_seed,
-    check_question,
-    common_warnings,
-    describe_arm,
-    descriptive,
-    item_icc,
-    verdict_of,
-)
+from crucible_bench.verdicts import as_seed, check_question
 
 
 def compare(
-    control: ArrayLike,
-    treatment: ArrayLike,
+    control: ArrayLike | Mapping[str, float],
+    treatment: ArrayLike | Mapping[str, float],
     *,
     test: IndependentTest = "default",
     estimand: Estimand = "mean",
@@ -48,8 +39,9 @@ def compare(
 
     Parameters
     ----------
-    control, treatment : (n,) array or (n, repeats) array
-        The difference is treatment - control; repeats are averaged within their item.
+    control, treatment : (n,) array, (n, repeats) array, or mapping of item id to score
+        The difference is treatment - control; repeats are averaged within their item. The keys of
+        mappings are `ids`.
     test : str
         "default" is Welch's t, whatever the variances, and for 0/1 scores the score test. "auto"
         replaces t by the permutation distribution where n is small or skewed. Or "welch_t",
@@ -59,6 +51,7 @@ def compare(
         Dominance is P(treatment > control) + P(equal) / 2; `difference` is then that minus 1/2.
     cluster : pair of label sequences, optional
         Scores that belong together, such as users of one account. A cluster lies in one arm.
+        Mappings of item id to label where scores are mappings.
     ids : pair of sequences of str, optional
         Items of each arm; an item in both arms raises, since the design is then paired.
     robustness : bool
@@ -99,6 +92,8 @@ def compare(
     t(8) = 7.00, p < .001, d = 4.43, 95% CI [1.93, 6.86]
     """
     check_question(confidence, sesoi, alternative)
+    if isinstance(control, Mapping) or isinstance(treatment, Mapping):
+        control, treatment, cluster, ids = _listed(control, treatment, cluster, ids)
     first, second = (
         scores(name, data, nan=nan)
         for name, data in (("control", control), ("treatment", treatment))
@@ -114,54 +109,43 @@ def compare(
         test, estimand, (x, y), paired=False, binary=binary, clustered=groups is not None
     )
     seed = as_seed(rng)
-    with span("compare", test=selection.test, rule=selection.rule, n_control=x.size,
-              n_treatment=y.size) as current:  # fmt: skip
+    question = Question(
+        design="independent", x=x, y=y, groups=groups, binary=binary, estimand=estimand,
+        selection=selection, alternative=alternative, confidence=confidence, sesoi=sesoi,
+        higher_is_better=higher_is_better, labels=labels, robustness=robustness,
+    )  # fmt: skip
+    return conclude(
+        question,
+        lambda level: _run(
+            selection.test, x, y, groups, estimand, alternative, level, n_resamples, seed
+        ),
+        effects=lambda main: _effects(x, y, main, binary, estimand, confidence),
+        beside=lambda: _beside(
+            x, y, groups, selection.test, binary, alternative, n_resamples, seed
+        ),
+        components=repeated(first, second, groups),
+        counts=_counts(x, y) if binary else {},
+        n_missing=missing,
+    )
 
-        def run(level: float) -> TestResult:
-            return _run(selection.test, x, y, groups, estimand, alternative, level,
-                        n_resamples, seed)  # fmt: skip
 
-        main = run(confidence)
-        found = _effects(x, y, main, binary, estimand, confidence)
-        if groups is not None:
-            found = descriptive(found)
-        of = (None, None) if groups is None else groups
-        arms = [
-            describe_arm(labels[i], arm, n_missing=missing[i], clusters=of[i])
-            for i, arm in enumerate((x, y))
-        ]
-        difference = float(y.mean() - x.mean()) if main.estimate is None else main.estimate
-        result = Comparison(
-            design="independent",
-            outcome="binary" if binary else "continuous",
-            estimand=estimand,
-            control=arms[0],
-            treatment=arms[1],
-            difference=difference,
-            confidence_interval=main.interval,
-            test=selection.test,
-            statistic_name=main.statistic_name,
-            statistic=main.statistic,
-            df=main.df,
-            p_value=main.p_value,
-            alternative=alternative,
-            alpha=round(1 - confidence, 12),
-            effect_size=found[0],
-            effect_sizes={e.name: e for e in found},
-            selection=selection,
-            diagnostics=quick_checks(x, y, paired=False),
-            robustness=(
-                _robustness(x, y, groups, main.name, binary, alternative, n_resamples, seed)
-                if robustness
-                else ()
-            ),
-            verdict=verdict_of(run, main, sesoi, higher_is_better, confidence),
-            icc=item_icc(first, second, groups),
-            warnings=common_warnings(main, round(1 - confidence, 12)),
-            metadata=_counts(x, y) if binary else {},
-        )
-        record(current, result)
-    return result
+def _listed(
+    control: ArrayLike | Mapping[str, float],
+    treatment: ArrayLike | Mapping[str, float],
+    cluster: tuple[ArrayLike, ArrayLike] | None,
+    ids: object,
+) -> tuple[
+    list[float], list[float], tuple[ArrayLike, ArrayLike] | None, tuple[list[str], list[str]]
+]:
+    """Return mappings as sequences in order of their ids, with labels in the same order."""
+    if not (isinstance(control, Mapping) and isinstance(treatment, Mapping)):
+        raise ValueError("`control` and `treatment` must both be mappings, or neither")
+    if ids is not None:
+        raise ValueError("`ids` must be None where the scores are mappings: their keys are ids")
+    first, second = (None, None) if cluster is None else cluster
+    a, x, g = by_id("control", control, first)
+    b, y, h = by_id("treatment", treatment, second)
+    return x, y, None if g is None or h is None else (g, h), (a, b)
 
 
 def _run(
@@ -243,7 +227,7 @@ def _effects(
     )
 
 
-def _robustness(
+def _beside(
     x: Array,
     y: Array,
     groups: tuple[Array, Array] | None,

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from crucible_bench.arrays import item_means, scores
 from crucible_bench.intervals import t_interval
-from crucible_bench.results import Alternative, TestResult
+from crucible_bench.p_values import t_p_value
+from crucible_bench.results import Alternative, TestResult, undefined
 
 
 def one_sample_t(
@@ -189,17 +190,6 @@ def linear_contrast(
     )
 
 
-def t_p_value(t: float, df: float, alternative: Alternative) -> float:
-    """Return the p-value of a t statistic."""
-    from scipy import special
-
-    if alternative == "greater":
-        return float(special.stdtr(df, -t))
-    if alternative == "less":
-        return float(special.stdtr(df, t))
-    return float(2 * special.stdtr(df, -abs(t)))
-
-
 def _t_test(
     name: str,
     estimate: float,
@@ -213,10 +203,9 @@ def _t_test(
     # Rounding leaves a spread of about 1e-17 in constant data; it is no variation.
     if not se > 1e-14 * max(1.0, abs(estimate)) or not np.isfinite(se):
         note = "no variation" if math.isclose(estimate, null) else "differences without variation"
-        return TestResult(
-            name=name, statistic_name="t", statistic=None, df=(df,), p_value=None,
-            alternative=alternative, method="asymptotic", n=n, estimate=estimate, notes=(note,),
-        )  # fmt: skip
+        return undefined(
+            name, "t", df=(df,), alternative=alternative, n=n, estimate=estimate, notes=(note,)
+        )
     t = (estimate - null) / se
     return TestResult(
         name=name,

@@ -2,21 +2,21 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crucible_bench import anova, post_hoc, ranks, tables
-from crucible_bench.arrays import Array, is_binary, item_means, scores
-from crucible_bench.corrections import Method, correct
-from crucible_bench.independent import compare
-from crucible_bench.paired import compare_paired
+from crucible_bench import anova, ranks, tables
+from crucible_bench.arrays import Array, is_binary
+from crucible_bench.corrections import Method
+from crucible_bench.families import Family
+from crucible_bench.group_inputs import Scores, checked_groups
 from crucible_bench.records import Record
-from crucible_bench.results import Comparison, Correction, Effect, TestResult
+from crucible_bench.results import Comparison, Correction, Effect, TestResult, undefined
 from crucible_bench.spans import span
-from crucible_bench.verdicts import check_question, decide
+from crucible_bench.verdicts import as_seed, check_question
 
 Omnibus = Literal[
     "default", "welch_anova", "one_way_anova", "kruskal_wallis", "chi_square", "rm_anova",
@@ -43,6 +43,7 @@ class MultipleComparison(Record):
     family: str
     control: str | None
     reasons: tuple[str, ...]
+    n_dropped: int = 0
     warnings: tuple[str, ...] = ()
 
     def markdown(self) -> str:
@@ -64,7 +65,7 @@ class MultipleComparison(Record):
 
 
 def compare_multiple(
-    groups: Mapping[str, ArrayLike],
+    groups: Mapping[str, Scores],
     *,
     paired: bool,
     test: Omnibus = "default",
@@ -75,14 +76,19 @@ def compare_multiple(
     confidence: float = 0.95,
     sesoi: float | None = None,
     higher_is_better: bool = True,
-    cluster: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    cluster: ArrayLike | Mapping[str, Any] | None = None,
+    ids: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    missing: Literal["raise", "drop"] = "raise",
+    nan: Literal["raise", "omit"] = "raise",
+    n_resamples: int = 2_000,
+    rng: int | np.random.Generator | None = None,
 ) -> MultipleComparison:
     """Compare two or more systems with a family of pairs.
 
     Parameters
     ----------
-    groups : mapping of name to (items,) or (items, repeats) array
-        Paired groups hold the same items in the same order.
+    groups : mapping of name to (items,) or (items, repeats) array, or to mapping of id to score
+        Paired arrays hold the same items in the same order; mappings are matched by id.
     paired : bool
     test : str
         For all groups at once. "default": Welch's ANOVA or chi-square; paired, repeated-measures
@@ -97,7 +103,19 @@ def compare_multiple(
     family : str
         What the pairs have in common; printed.
     cluster : labels (paired), or mapping of name to labels
-        Pairs are then compared over clusters; there is no test for all.
+        Pairs are then compared over clusters; there is no test for all. Paired mappings of scores
+        take a mapping of item id to label.
+    ids : sequence of str (paired), or mapping of name to one
+        An id that repeats raises unless clusters are named, and so does one in two independent
+        groups.
+    missing : {"raise", "drop"}
+        What to do with items that not every paired mapping has.
+    nan : {"raise", "omit"}
+        "omit" leaves out scores that are NaN; if paired, items with one in any group, from all
+        comparisons alike. `n_dropped` counts them.
+    n_resamples, rng
+        Of the bootstrap intervals of Kendall's W and of epsilon squared of ranks, which exist where
+        `rng` is given.
     confidence, sesoi, higher_is_better
         As for `compare`. Intervals, and so verdicts, hold for all pairs together.
 
@@ -122,23 +140,26 @@ def compare_multiple(
     [0.4746, 0.1129, 0.0237]
     """
     check_question(confidence, sesoi, "two-sided")
-    if len(groups) < 2:
-        raise ValueError(f"`groups` must hold at least 2 groups, got {len(groups)}")
     if control is not None and control not in groups:
         raise ValueError(f"`control` must be one of {', '.join(groups)}, got {control!r}")
-    data = {name: item_means(scores(f"groups[{name!r}]", g)) for name, g in groups.items()}
-    if paired and len({a.size for a in data.values()}) > 1:
-        sizes = [a.size for a in data.values()]
-        raise ValueError(f"`groups` must have the same items, got {sizes} scores")
+    checked = checked_groups(
+        groups, paired=paired, cluster=cluster, ids=ids, missing=missing, nan=nan
+    )
+    data, seed = checked.means, as_seed(rng)
     binary = is_binary(*data.values())
     clustered = cluster is not None
-    omnibus, chosen = _omnibus(data, test, paired=paired, binary=binary, clustered=clustered)
+    chosen = _chosen(test, paired=paired, binary=binary, clustered=clustered)
+
+    def ask(name: str) -> TestResult:
+        return _test(name, data, confidence, n_resamples, seed)
+
     how = _how(post_hoc, paired=paired, binary=binary, clustered=clustered, control=control)
     pairs = [pair for pair in itertools.combinations(data, 2) if control is None or control in pair]
     if control is not None:
         pairs = [(control, b if a == control else a) for a, b in pairs]
     with span("compare_multiple", test=chosen, n_groups=len(data), n_comparisons=len(pairs)):
-        family_of = _Family(data, pairs, paired, confidence, sesoi, higher_is_better, cluster)
+        family_of = Family(checked, pairs, paired, confidence, sesoi, higher_is_better)
+        omnibus = None if chosen is None else ask(chosen)
         corrected = None
         if how == "none":
             comparisons: tuple[Comparison, ...] = ()
@@ -155,66 +176,67 @@ def compare_multiple(
     )
     return MultipleComparison(
         omnibus=omnibus,
-        robustness=_beside(data, chosen, paired=paired, binary=binary),
+        robustness=tuple(ask(name) for name in _beside(chosen, paired=paired, binary=binary)),
         effects={} if omnibus is None else {e.name: e for e in omnibus.effects},
         comparisons=comparisons,
         post_hoc=how,
         correction=corrected,
         family=family,
         control=control,
+        n_dropped=checked.n_dropped,
         reasons=reasons,
         warnings=() if omnibus is None or omnibus.p_value is not None else omnibus.notes,
     )
 
 
-def _omnibus(
-    data: Mapping[str, Array], test: Omnibus, *, paired: bool, binary: bool, clustered: bool
-) -> tuple[TestResult | None, str | None]:
+def _chosen(test: Omnibus, *, paired: bool, binary: bool, clustered: bool) -> str | None:
+    """Return the name of the test for all groups; None with clusters."""
     known = _PAIRED if paired else _INDEPENDENT
     if test not in ("default", *known):
         raise ValueError(f"`test` must be default or one of {', '.join(known)}, got {test!r}")
     if clustered:
         if test != "default":
             raise ValueError(f"`test` must be default with clusters, got {test!r}")
-        return None, None
-    chosen: str = test
-    if test == "default":
-        chosen = (
-            ("cochran_q" if binary else "rm_anova")
-            if paired
-            else ("chi_square" if binary else "welch_anova")
-        )
-    if chosen in ("chi_square", "cochran_q") and not binary:
-        raise ValueError(f"`test` must fit the scores: {chosen!r} needs scores of 0 and 1")
-    if chosen == "chi_square":
+        return None
+    if test in ("chi_square", "cochran_q") and not binary:
+        raise ValueError(f"`test` must fit the scores: {test!r} needs scores of 0 and 1")
+    if test != "default":
+        return test
+    if paired:
+        return "cochran_q" if binary else "rm_anova"
+    return "chi_square" if binary else "welch_anova"
+
+
+def _test(
+    name: str, data: Mapping[str, Array], confidence: float, n_resamples: int, seed: int | None
+) -> TestResult:
+    if name == "chi_square":
         table = np.array([[float(a.sum()), a.size - float(a.sum())] for a in data.values()])
         if (table.sum(axis=0) == 0).any():
-            return TestResult(
-                name="chi_square", statistic_name="chi2", statistic=None, df=(len(data) - 1.0,),
-                p_value=None, alternative="two-sided", method="asymptotic",
-                n=int(table.sum()), notes=("no variation",),
-            ), chosen  # fmt: skip
-        return tables.chi_square(table), chosen
-    functions = {
+            df = (len(data) - 1.0,)
+            return undefined(name, "chi2", df=df, n=int(table.sum()), notes=("no variation",))
+        return tables.chi_square(table, confidence=confidence)
+    of_means = {
         "welch_anova": anova.welch_anova,
         "one_way_anova": anova.one_way_anova,
-        "kruskal_wallis": ranks.kruskal_wallis,
         "rm_anova": anova.rm_anova,
+    }
+    if name in of_means:
+        return of_means[name](data, confidence=confidence)
+    of_ranks = {
+        "kruskal_wallis": ranks.kruskal_wallis,
         "friedman": ranks.friedman,
         "cochran_q": tables.cochran_q,
     }
-    return functions[chosen](data), chosen
+    return of_ranks[name](data, confidence=confidence, n_resamples=n_resamples, rng=seed)
 
 
-def _beside(
-    data: Mapping[str, Array], chosen: str | None, *, paired: bool, binary: bool
-) -> tuple[TestResult, ...]:
+def _beside(chosen: str | None, *, paired: bool, binary: bool) -> tuple[str, ...]:
+    """Return the names of other tests of the same question."""
     if chosen is None or binary:
         return ()
     other = "friedman" if paired else "kruskal_wallis"
-    if chosen == other:
-        return ()
-    return (ranks.friedman(data) if paired else ranks.kruskal_wallis(data),)
+    return () if chosen == other else (other,)
 
 
 def _how(
@@ -238,135 +260,3 @@ def _how(
     if (post_hoc == "dunnett") != (control is not None):
         raise ValueError(f'`control` must be named for "dunnett", and only then, got {control!r}')
     return post_hoc
-
-
-class _Family:
-    """The pairs of one family, compared in one way."""
-
-    def __init__(
-        self,
-        data: Mapping[str, Array],
-        pairs: Sequence[tuple[str, str]],
-        paired: bool,
-        confidence: float,
-        sesoi: float | None,
-        higher_is_better: bool,
-        cluster: ArrayLike | Mapping[str, ArrayLike] | None,
-    ) -> None:
-        self.data, self.pairs, self.paired = data, pairs, paired
-        self.confidence, self.sesoi, self.better = confidence, sesoi, higher_is_better
-        self.cluster = cluster
-        if cluster is not None and paired == isinstance(cluster, Mapping):
-            raise ValueError(
-                "`cluster` must be one sequence of labels when paired, else a mapping of name to "
-                "labels"
-            )
-
-    def _compare(
-        self, pair: tuple[str, str], confidence: float, test: str = "default"
-    ) -> Comparison:
-        a, b = self.data[pair[0]], self.data[pair[1]]
-        if self.paired:
-            assert not isinstance(self.cluster, Mapping)
-            return compare_paired(
-                a, b, confidence=confidence, sesoi=self.sesoi, higher_is_better=self.better,
-                labels=pair, cluster=self.cluster, robustness=False,
-            )  # fmt: skip
-        labels = None
-        if isinstance(self.cluster, Mapping):
-            labels = (self.cluster[pair[0]], self.cluster[pair[1]])
-        return compare(
-            a, b, test=test, confidence=confidence, sesoi=self.sesoi,  # type: ignore[arg-type]
-            higher_is_better=self.better, labels=pair, cluster=labels, robustness=False,
-        )  # fmt: skip
-
-    def pairwise(
-        self, method: Method, family: str
-    ) -> tuple[tuple[Comparison, ...], Correction | None]:
-        """Use the default test of each pair, and Bonferroni's level for the intervals."""
-        alone = [self._compare(pair, self.confidence) for pair in self.pairs]
-        level = 1 - (1 - self.confidence) / len(self.pairs)
-        wide = [self._compare(pair, level) for pair in self.pairs]
-        adjusted, corrected = _adjust(
-            [c.p_value for c in alone], method, family, round(1 - self.confidence, 12)
-        )
-        return tuple(
-            replace(c, p_adjusted=p, confidence_interval=w.confidence_interval, verdict=w.verdict)
-            for c, w, p in zip(alone, wide, adjusted, strict=True)
-        ), corrected
-
-    def dunn(self, method: Method, family: str) -> tuple[tuple[Comparison, ...], Correction | None]:
-        """Compare mean ranks of all groups; differences are shifts of the two groups alone."""
-        tests = ranks.dunn(self.data, correction="none")
-        found = []
-        for pair in self.pairs:
-            test, _ = tests[pair] if pair in tests else tests[pair[1], pair[0]]
-            sign = 1.0 if pair in tests else -1.0
-            found.append(
-                replace(
-                    self._compare(pair, self.confidence, "mann_whitney"), test="dunn",
-                    statistic_name="z", statistic=sign * (test.statistic or 0.0), df=(),
-                    p_value=test.p_value,
-                )
-            )  # fmt: skip
-        adjusted, corrected = _adjust(
-            [c.p_value for c in found], method, family, round(1 - self.confidence, 12)
-        )
-        return tuple(
-            replace(c, p_adjusted=p) for c, p in zip(found, adjusted, strict=True)
-        ), corrected
-
-    def simultaneous(self, how: str, control: str | None) -> tuple[Comparison, ...]:
-        """Use a method whose p-values and intervals hold for all pairs by themselves."""
-        tests = self._tests(how, control, self.confidence)
-        narrow = None
-        if self.sesoi is not None:
-            narrow = self._tests(how, control, 1 - 2 * (1 - self.confidence))
-        found = []
-        for pair in self.pairs:
-            key = pair if pair in tests else (pair[1], pair[0])
-            test = tests[key] if key == pair else _turned(tests[key])
-            inner = None
-            if narrow is not None:
-                inner = (narrow[key] if key == pair else _turned(narrow[key])).interval
-            verdict = None
-            if self.sesoi is not None and inner is not None and test.interval is not None:
-                verdict = decide(
-                    test.interval, inner, sesoi=self.sesoi, higher_is_better=self.better
-                )
-            base = "welch_t" if how == "games_howell" else "student_t"
-            alone = self._compare(pair, self.confidence, base)
-            found.append(
-                replace(
-                    alone, test=how, statistic_name=test.statistic_name, df=test.df,
-                    statistic=test.statistic, p_adjusted=test.p_value,
-                    confidence_interval=test.interval, verdict=verdict,
-                )
-            )  # fmt: skip
-        return tuple(found)
-
-    def _tests(self, how: str, control: str | None, level: float) -> post_hoc.Pairs:
-        if how == "dunnett":
-            assert control is not None  # asked for before
-            return post_hoc.dunnett(self.data, control=control, confidence=level)
-        function = post_hoc.tukey_hsd if how == "tukey_hsd" else post_hoc.games_howell
-        return function(self.data, confidence=level)
-
-
-def _adjust(
-    p_values: Sequence[float | None], method: Method, family: str, alpha: float
-) -> tuple[list[float | None], Correction | None]:
-    """Correct the p-values that exist; the family counts them alone."""
-    known = [p for p in p_values if p is not None]
-    if not known:
-        return [None] * len(p_values), None
-    corrected = correct(known, method=method, alpha=alpha, family=family)
-    adjusted = iter(corrected.adjusted)
-    return [None if p is None else next(adjusted) for p in p_values], corrected
-
-
-def _turned(test: TestResult) -> TestResult:
-    interval = test.interval
-    if interval is not None and interval.low is not None and interval.high is not None:
-        interval = replace(interval, low=-interval.high, high=-interval.low)
-    return replace(test, estimate=-(test.estimate or 0.0), interval=interval)

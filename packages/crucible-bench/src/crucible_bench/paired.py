@@ -9,19 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from crucible_bench import clusters, effects, means, permutations, ranks, tables
 from crucible_bench.arrays import Array, is_binary, item_means, pair
-from crucible_bench.diagnostics import quick_checks
+from crucible_bench.conclusion import Question, conclude, repeated
+from crucible_bench.proportion_intervals import proportion_interval
 from crucible_bench.results import Alternative, Comparison, Effect, Selection, TestResult
 from crucible_bench.selection import Estimand, PairedTest, choose
-from crucible_bench.spans import record, span
-from crucible_bench.verdicts import (
-    as_seed,
-    check_question,
-    common_warnings,
-    describe_arm,
-    descriptive,
-    item_icc,
-    verdict_of,
-)
+from crucible_bench.verdicts import as_seed, check_question
 
 
 def compare_paired(
@@ -125,49 +117,22 @@ def compare_paired(
         repeats = f"{a.shape[1]} repeats were averaged within each item"
         selection = replace(selection, reasons=(repeats, *selection.reasons))
     seed = as_seed(rng)
-    with span("compare_paired", test=selection.test, rule=selection.rule, n_control=x.size,
-              n_treatment=y.size) as current:  # fmt: skip
-
-        def run(level: float) -> TestResult:
-            return _run(selection.test, x, y, groups, alternative, level, n_resamples, seed)
-
-        main = run(confidence)
-        found = _effects(x, y, main, binary, confidence)
-        if groups is not None:
-            found = descriptive(found)
-        result = Comparison(
-            design="paired",
-            outcome="binary" if binary else "continuous",
-            estimand=estimand,
-            control=describe_arm(labels[0], x, clusters=groups),
-            treatment=describe_arm(labels[1], y, clusters=groups),
-            difference=float((y - x).mean()) if main.estimate is None else main.estimate,
-            confidence_interval=main.interval,
-            test=selection.test,
-            statistic_name=main.statistic_name,
-            statistic=main.statistic,
-            df=main.df,
-            p_value=main.p_value,
-            alternative=alternative,
-            alpha=round(1 - confidence, 12),
-            effect_size=found[0],
-            effect_sizes={e.name: e for e in found},
-            selection=selection,
-            diagnostics=quick_checks(x, y, paired=True),
-            robustness=(
-                _robustness(x, y, groups, selection, binary, alternative, n_resamples, seed)
-                if robustness
-                else ()
-            ),
-            verdict=verdict_of(run, main, sesoi, higher_is_better, confidence),
-            n_pairs=x.size,
-            n_dropped=dropped,
-            icc=_icc(a, b, groups),
-            warnings=common_warnings(main, round(1 - confidence, 12)),
-            metadata=_counts(x, y) if binary else {},
-        )
-        record(current, result)
-    return result
+    question = Question(
+        design="paired", x=x, y=y, groups=None if groups is None else (groups, groups),
+        binary=binary, estimand=estimand, selection=selection, alternative=alternative,
+        confidence=confidence, sesoi=sesoi, higher_is_better=higher_is_better, labels=labels,
+        robustness=robustness,
+    )  # fmt: skip
+    d = y - x
+    return conclude(
+        question,
+        lambda level: _run(selection.test, x, y, groups, alternative, level, n_resamples, seed),
+        effects=lambda main: _effects(x, y, main, binary, confidence),
+        beside=lambda: _beside(x, y, groups, selection, binary, alternative, n_resamples, seed),
+        components=repeated(a, b, None) if groups is None else repeated(d, d, (groups, groups)),
+        counts=_counts(x, y) if binary else {},
+        n_dropped=dropped,
+    )
 
 
 def _run(
@@ -220,7 +185,11 @@ def _effects(
         return (
             effects.risk_difference((c - b) / x.size, main.interval),
             effects.odds_ratio_paired(b, c, confidence=confidence),
-            Effect(name="discordant_share", value=(b + c) / x.size),
+            Effect(
+                name="discordant_share",
+                value=(b + c) / x.size,
+                interval=proportion_interval(b + c, x.size, confidence=confidence),
+            ),
         )
     found = (
         effects.d_z(y - x, confidence=confidence),
@@ -230,7 +199,7 @@ def _effects(
     return found[::-1] if main.name == "wilcoxon" else found
 
 
-def _robustness(
+def _beside(
     x: Array,
     y: Array,
     groups: NDArray[Any] | None,
@@ -265,14 +234,6 @@ def _robustness(
             found.append(flips(None, 100_000))
     used = {"permutation": "paired_permutation"}.get(selection.test, selection.test)
     return tuple(test for test in found if test.name != used)
-
-
-def _icc(a: Array, b: Array, groups: NDArray[Any] | None) -> float | None:
-    """Return the ICC of repeats within item and arm, or of differences within clusters."""
-    if groups is None:
-        return item_icc(a, b, None)
-    d = (item_means(b) - item_means(a))[:, None]
-    return item_icc(d, d, (groups, groups))
 
 
 def _counts(x: Array, y: Array) -> dict[str, float]:

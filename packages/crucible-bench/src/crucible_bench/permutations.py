@@ -2,21 +2,27 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from crucible_bench.arrays import Array, check_confidence, item_means, scores
 from crucible_bench.clusters import codes, separate
+from crucible_bench.permutation_draws import (
+    BLOCK,
+    Named,
+    Statistic,
+    all_sums,
+    paired_t,
+    shuffled,
+    signed_sums,
+    subset_sums,
+    two_sample,
+)
 from crucible_bench.results import Alternative, Interval, TestResult
 from crucible_bench.spans import span
 
-Statistic = Callable[..., Array]
-Named = Literal["mean_difference", "studentized", "median_difference"]
-_BLOCK = 4 * 2**20  # numbers held at once
 _TOLERANCE = 1e-12
 
 
@@ -93,7 +99,7 @@ def permutation_test(
             if not isinstance(cluster, tuple):
                 raise ValueError("`cluster` must be a pair of label sequences, one for each arm")
             return _clustered(x, y, cluster, statistic, alternative, n_resamples, rng)
-        compute = _two_sample(statistic)
+        compute = two_sample(statistic)
         observed = float(np.asarray(compute(x, y, axis=-1)))
         estimate = float(y.mean() - x.mean())
         se = None
@@ -118,10 +124,10 @@ def permutation_test(
             won = generator.hypergeometric(ones, pooled.size - ones, y.size, size=n_resamples)
             drawn = won / y.size - (ones - won) / x.size
         elif statistic == "mean_difference":
-            sums = _subset_sums(pooled, y.size, n_resamples, generator)
+            sums = subset_sums(pooled, y.size, n_resamples, generator)
             drawn = sums / y.size - (pooled.sum() - sums) / x.size
         else:
-            drawn = _shuffled(pooled, x.size, compute, n_resamples, generator)
+            drawn = shuffled(pooled, x.size, compute, n_resamples, generator)
         return _result(
             "permutation", observed, drawn, alternative, pooled.size, estimate, exact=False,
             level=confidence, se=se,
@@ -159,9 +165,7 @@ def paired_permutation(
             ways = 2.0 ** min(parts.size, 1_000)
             exact = ways <= n_resamples
             sums = (
-                _all_sums(parts)
-                if exact
-                else _signed_sums(parts, n_resamples, _generator(rng, ways))
+                all_sums(parts) if exact else signed_sums(parts, n_resamples, _generator(rng, ways))
             )
             test = _result(
                 "paired_permutation", float(parts.sum()), sums, alternative, d.size, estimate,
@@ -169,7 +173,7 @@ def paired_permutation(
             )  # fmt: skip
             if cluster is not None:
                 return test
-            t = _paired_t(sums, d)
+            t = paired_t(sums, d)
             se = float(d.std(ddof=1)) / math.sqrt(d.size)
             return replace(test, interval=_interval(estimate, se, t, confidence))
         groups = np.arange(d.size) if cluster is None else codes("cluster", cluster, d.size)
@@ -185,7 +189,7 @@ def paired_permutation(
         else:
             generator = _generator(rng, 2.0 ** min(n_groups, 1_000))
             found = []
-            rows = max(1, _BLOCK // d.size)
+            rows = max(1, BLOCK // d.size)
             for start in range(0, n_resamples, rows):
                 size = (min(rows, n_resamples - start), n_groups)
                 flips = 1 - 2 * generator.integers(2, size=size)
@@ -194,48 +198,6 @@ def paired_permutation(
         return _result(
             "paired_permutation", observed, drawn, alternative, d.size, estimate, exact=exact
         )
-
-
-def studentized(control: Array, treatment: Array, axis: int = -1) -> Array:
-    """Return Welch's t; 0 where nothing differs, infinite where means differ without variance."""
-    difference = treatment.mean(axis=axis) - control.mean(axis=axis)
-    squared = (
-        treatment.var(axis=axis, ddof=1) / treatment.shape[axis]
-        + control.var(axis=axis, ddof=1) / control.shape[axis]
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = difference / np.sqrt(squared)
-    found: Array = np.where(np.isnan(t), 0.0, t)
-    return found
-
-
-def _two_sample(statistic: Named | Statistic) -> Statistic:
-    if callable(statistic):
-        return statistic
-    if statistic == "studentized":
-        return studentized
-    known: dict[str, Statistic] = {"mean_difference": np.mean, "median_difference": np.median}
-    middle = known.get(statistic)
-    if middle is None:
-        raise ValueError(f"`statistic` is not known: {statistic!r}")
-
-    def difference(x: Array, y: Array, axis: int = -1) -> Array:
-        gap: Array = middle(y, axis=axis) - middle(x, axis=axis)
-        return gap
-
-    return difference
-
-
-def _shuffled(
-    pooled: Array, n0: int, compute: Statistic, n_resamples: int, generator: np.random.Generator
-) -> Array:
-    found = []
-    rows = max(1, _BLOCK // pooled.size)
-    for start in range(0, n_resamples, rows):
-        block = np.tile(pooled, (min(rows, n_resamples - start), 1))
-        generator.permuted(block, axis=1, out=block)
-        found.append(np.asarray(compute(block[:, :n0], block[:, n0:], axis=-1)))
-    return np.concatenate(found)
 
 
 def _clustered(
@@ -277,72 +239,6 @@ def _sums_of(d: Array, cluster: ArrayLike) -> Array:
     return sums
 
 
-def _all_sums(parts: Array) -> Array:
-    """Return the sum under each of the 2^n choices of signs."""
-    sums = np.zeros(1)
-    for part in parts:
-        sums = np.concatenate([sums + part, sums - part])
-    return sums
-
-
-def _signed_sums(parts: Array, n_resamples: int, generator: np.random.Generator) -> Array:
-    words = -(-parts.size // 64)
-    padded = np.zeros(words * 64)
-    padded[: parts.size] = parts
-    bits = np.arange(256)[:, None] >> np.arange(8) & 1
-    table = (padded.reshape(-1, 8) @ (1 - 2 * bits).T.astype(float)).ravel()  # (bytes * 256,)
-    offsets = np.arange(words * 8, dtype=np.int32) * 256
-    rows = max(1, _BLOCK // 4 // (words * 8))
-    found = []
-    for start in range(0, n_resamples, rows):
-        size = (min(rows, n_resamples - start), words)
-        raw = generator.integers(2**64 - 1, size=size, dtype=np.uint64, endpoint=True)
-        found.append(table.take(raw.view(np.uint8) + offsets).sum(axis=1))
-    return np.concatenate(found)
-
-
-def _subset_sums(
-    pooled: Array, chosen: int, n_resamples: int, generator: np.random.Generator
-) -> Array:
-    """Return sums of uniformly random subsets of a given size.
-
-    Random bytes choose each item with probability 1/2 and a table adds up eight at once; then
-    random items are added or taken away until the size is right. Given its size, a subset of fair
-    coins is uniform, and stays so when uniformly random members leave or join.
-    """
-    n = pooled.size
-    words = -(-n // 64)
-    padded = np.zeros(words * 64)
-    padded[:n] = pooled
-    bits = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(float)
-    table = (padded.reshape(-1, 8) @ bits.T).ravel()
-    real = np.zeros(words * 64)
-    real[:n] = 1.0
-    sizes_of = (real.reshape(-1, 8) @ bits.T).ravel()
-    offsets = np.arange(words * 8, dtype=np.int32) * 256
-    rows = max(1, _BLOCK // 4 // (words * 8))
-    found = []
-    for start in range(0, n_resamples, rows):
-        size = (min(rows, n_resamples - start), words)
-        raw = generator.integers(2**64 - 1, size=size, dtype=np.uint64, endpoint=True)
-        mask = raw.view(np.uint8)
-        at = mask + offsets
-        sums, excess = table.take(at).sum(axis=1), sizes_of.take(at).sum(axis=1) - chosen
-        left = np.flatnonzero(excess)
-        while left.size:
-            item = generator.integers(n, size=left.size)
-            byte, bit = item >> 3, (1 << (item & 7)).astype(np.uint8)
-            inside = (mask[left, byte] & bit) > 0
-            flips = inside == (excess[left] > 0)
-            who, item, sign = left[flips], item[flips], np.where(inside[flips], -1.0, 1.0)
-            mask[who, byte[flips]] ^= bit[flips]
-            sums[who] += sign * pooled[item]
-            excess[who] += sign
-            left = left[excess[left] != 0]
-        found.append(sums)
-    return np.concatenate(found)
-
-
 def _result(
     name: str,
     observed: float,
@@ -380,16 +276,6 @@ def _result(
         min_p=floor / size if exact else 1 / (1 + size),
         notes=() if math.isfinite(observed) else ("the observed statistic is infinite",),
     )
-
-
-def _paired_t(sums: Array, d: Array) -> Array:
-    """Return the t statistic of each choice of signs; the sum of squares is that of the data."""
-    n = d.size
-    variance = (float(d @ d) - sums**2 / n) / (n - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = sums / np.sqrt(n * np.where(variance > 1e-14 * float(d @ d), variance, 0.0))
-    found: Array = np.where(np.isnan(t), 0.0, t)
-    return found
 
 
 def _interval(estimate: float, se: float, drawn: Array, level: float) -> Interval | None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from crucible_bench.anova import arms
 from crucible_bench.arrays import Array, check_confidence
-from crucible_bench.results import Interval, TestResult
+from crucible_bench.results import Interval, TestResult, undefined
 
 Pairs = dict[tuple[str, str], TestResult]
 
@@ -76,8 +76,11 @@ def dunnett(groups: Mapping[str, ArrayLike], *, control: str, confidence: float 
     within = sum(float(((a - a.mean()) ** 2).sum()) for a in samples) / df
     others = [(name, a) for name, a in zip(names, samples, strict=True) if name != control]
     loads = np.array([math.sqrt(a.size / (a.size + base.size)) for _, a in others])
-    if within <= 0:
-        raise ValueError("`groups` must vary within groups")
+    if not within > 0:
+        return {
+            (control, name): _flat("dunnett", "t", float(a.mean() - base.mean()), base, a)
+            for name, a in others
+        }
 
     def above(t: float) -> float:
         return 1 - _inside(t, loads, df)
@@ -137,7 +140,8 @@ def _range(
             estimate = float(samples[j].mean() - samples[i].mean())
             se, df = spread(i, j)
             if not se > 0:
-                raise ValueError(f"`groups` must vary: {names[i]!r} and {names[j]!r} do not")
+                found[names[i], names[j]] = _flat(name, "q", estimate, samples[i], samples[j])
+                continue
             if df not in critical:
                 critical[df] = float(studentized_range.ppf(confidence, k, df))
             q = abs(estimate) / se * math.sqrt(2)
@@ -146,6 +150,11 @@ def _range(
                 critical[df] / math.sqrt(2) * se, samples[i].size + samples[j].size, confidence,
             )  # fmt: skip
     return found
+
+
+def _flat(name: str, statistic_name: str, estimate: float, x: Array, y: Array) -> TestResult:
+    note = "no variation" if estimate == 0 else "differences without variation"
+    return undefined(name, statistic_name, n=x.size + y.size, estimate=estimate, notes=(note,))
 
 
 def _pair(

@@ -137,7 +137,7 @@ def odds_ratio_paired(
     The interval maps the Clopper-Pearson interval of c / (b + c). Without discordant pairs, or with
     none on one side, there is no value.
     """
-    from crucible_bench.intervals import proportion_interval
+    from crucible_bench.proportion_intervals import proportion_interval
 
     b, c = control_only, treatment_only
     if b + c == 0:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crucible_bench.arrays import Array, check_confidence
-from crucible_bench.intervals import proportion_interval
+from crucible_bench.proportion_intervals import proportion_interval
 from crucible_bench.results import Interval, Record
 from crucible_bench.scoring import answers, resampled
 

@@ -69,6 +69,24 @@ class TestResult(Record):
     notes: tuple[str, ...] = ()
 
 
+def undefined(
+    name: str,
+    statistic_name: str,
+    *,
+    n: int,
+    notes: tuple[str, ...],
+    df: tuple[float, ...] = (),
+    alternative: Alternative = "two-sided",
+    estimate: float | None = None,
+    p_value: float | None = None,
+) -> TestResult:
+    """Return the result of a test whose statistic does not exist; the notes say why."""
+    return TestResult(
+        name=name, statistic_name=statistic_name, statistic=None, df=df, p_value=p_value,
+        alternative=alternative, method="asymptotic", n=n, estimate=estimate, notes=notes,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection(Record):
     """Which test was used, who decided, and why, one sentence each."""

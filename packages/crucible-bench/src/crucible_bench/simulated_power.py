@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crucible_bench.arrays import scores
 from crucible_bench.designs import Monotone
-from crucible_bench.intervals import proportion_interval
+from crucible_bench.proportion_intervals import proportion_interval
 from crucible_bench.results import Alternative, Interval, Record
 
 Data = TypeVar("Data")

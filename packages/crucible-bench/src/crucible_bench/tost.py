@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from crucible_bench import clusters, means
 from crucible_bench.arrays import Array, is_binary, item_means, pair, scores
-from crucible_bench.intervals import miettinen_nurminen, score_z, tango, tango_z
+from crucible_bench.proportion_intervals import miettinen_nurminen, score_z, tango, tango_z
 from crucible_bench.records import Record
 from crucible_bench.results import Alternative, Interval, TestResult
 
@@ -238,7 +238,7 @@ class _Question:
         if self._t is not None:
             found = self._t(limit, side, 0.95)
             return found.statistic, found.p_value
-        from crucible_bench.tables import normal_p
+        from crucible_bench.p_values import normal_p
 
         assert self._z is not None  # either the means or the shares were set
         z = self._z(limit)

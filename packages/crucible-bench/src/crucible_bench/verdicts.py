@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crucible_bench.arrays import Array, check_confidence
-from crucible_bench.results import Alternative, Effect, Interval, Sample, TestResult, Verdict
+from crucible_bench.arrays import check_confidence
+from crucible_bench.results import Alternative, Interval, TestResult, Verdict
 
 
 def decide(
@@ -97,75 +94,6 @@ def as_seed(rng: int | np.random.Generator | None) -> int | None:
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**62))
     return rng
-
-
-def common_warnings(main: TestResult, alpha: float) -> tuple[str, ...]:
-    """Return a test's notes, an alpha out of reach, and a disagreement of p and interval."""
-    found = list(main.notes)
-    if main.min_p is not None and main.min_p > alpha * (1 + 1e-9):
-        what = "so few discordant pairs" if main.name.startswith("mcnemar") else f"n = {main.n}"
-        found.append(
-            f"{what} cannot reach alpha = {alpha:g}, whatever the scores "
-            f"(smallest possible p = {main.min_p:.3g})"
-        )
-    interval, p = main.interval, main.p_value
-    if p is not None and interval is not None and main.alternative == "two-sided":
-        low = -math.inf if interval.low is None else interval.low
-        high = math.inf if interval.high is None else interval.high
-        if (p <= alpha) != (low > 0 or high < 0):
-            found.append(
-                f"p = {p:.4f} and the interval [{low:.4f}, {high:.4f}] disagree about zero: they "
-                "come from two approximations; the verdict uses the interval"
-            )
-    return tuple(found)
-
-
-def describe_arm(
-    label: str, items: Array, *, n_missing: int = 0, clusters: NDArray[Any] | None = None
-) -> Sample:
-    """Describe one arm of a comparison."""
-    return Sample(
-        label=label,
-        n=items.size,
-        mean=float(items.mean()),
-        sd=float(items.std(ddof=1)) if items.size > 1 else None,
-        median=float(np.median(items)),
-        n_missing=n_missing,
-        n_clusters=None if clusters is None else int(np.unique(clusters).size),
-    )
-
-
-def descriptive(found: tuple[Effect, ...]) -> tuple[Effect, ...]:
-    """Take away intervals that assume independent scores; that of the test itself stays."""
-    return tuple(
-        effect
-        if effect.name == "risk_difference" or effect.value is None
-        else replace(
-            effect, interval=None, reason="descriptive: an interval would assume no clusters"
-        )
-        for effect in found
-    )
-
-
-def item_icc(
-    control: Array, treatment: Array, groups: tuple[NDArray[Any], NDArray[Any]] | None
-) -> float | None:
-    """Return ICC(1) of repeats within items, or of scores within clusters, pooled over the arms.
-
-    Notes
-    -----
-    One-way ANOVA estimator over the cells of item and arm, each arm centred at its mean; None where
-    nothing repeats or nothing varies.
-    """
-    from crucible_bench.clusters import codes, pooled_icc
-
-    arms = []
-    for arm, labels in zip((control, treatment), groups or (None, None), strict=True):
-        table = arm if arm.ndim == 2 else arm[:, None]
-        numbers = np.arange(len(table)) if labels is None else codes("cluster", labels, len(table))
-        known = ~np.isnan(table)
-        arms.append((table[known], np.repeat(numbers, known.sum(axis=1))))
-    return pooled_icc(arms)
 
 
 def _oriented(interval: Interval, higher_is_better: bool) -> tuple[float, float]:
