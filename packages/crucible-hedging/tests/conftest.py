@@ -5,6 +5,9 @@ import anyio
 import pytest
 import trio.testing
 
+import crucible_hedging
+from crucible_hedging import Hedger
+
 
 class JumpingSelector(selectors.DefaultSelector):
     """Never waits while a timer is set: the loop's clock jumps to it instead."""
@@ -88,3 +91,27 @@ def stage():
     made = Stage()
     yield made
     assert made.running == 0, "an attempt outlived its request"
+
+
+def _raced_by(entered):
+    async def hedge(call, *, delay, backups=(), idempotent=True, budget=None, **options):
+        hedger = Hedger(delay, budget=budget, explore=0.0, **options)
+        if not entered:
+            return await hedger(call, backups=backups, idempotent=idempotent)
+        async with hedger:
+            return await hedger(call, backups=backups, idempotent=idempotent)
+
+    return hedge
+
+
+RACERS = {
+    "hedge()": crucible_hedging.hedge,
+    "a hedger": _raced_by(False),
+    "an entered hedger": _raced_by(True),
+}
+
+
+@pytest.fixture(params=list(RACERS))
+def hedge(request):
+    """Race one call, by each of the three ways that share one state machine."""
+    return RACERS[request.param]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from crucible_hedging import HedgeBudget, Hedger, hedge
+from crucible_hedging import HedgeBudget, Hedger
 from crucible_hedging.errors import AllAttemptsFailedError
 
 
@@ -37,7 +37,7 @@ class Recording:
     ],
 )
 @pytest.mark.anyio
-async def test_cancelling_the_caller_cancels_every_attempt(stage, how, at, told):
+async def test_cancelling_the_caller_cancels_every_attempt(hedge, stage, how, at, told):
     policy = Recording(0.1)
     call = stage.call((1.0, "primary"), (1.0, "backup"))
     if how == "fail_after":
@@ -60,7 +60,7 @@ async def test_cancelling_the_caller_cancels_every_attempt(stage, how, at, told)
 
 
 @pytest.mark.anyio
-async def test_cancelling_before_the_call_starts_nothing_that_stays(stage):
+async def test_cancelling_before_the_call_starts_nothing_that_stays(hedge, stage):
     with anyio.CancelScope() as scope:
         scope.cancel()
         await hedge(stage.call((1.0, "primary")), delay=0.0)
@@ -69,7 +69,7 @@ async def test_cancelling_before_the_call_starts_nothing_that_stays(stage):
 
 
 @pytest.mark.anyio
-async def test_clean_up_is_awaited_when_the_caller_is_cancelled():
+async def test_clean_up_is_awaited_when_the_caller_is_cancelled(hedge):
     tidied = []
 
     async def tidy():
@@ -86,7 +86,7 @@ async def test_clean_up_is_awaited_when_the_caller_is_cancelled():
 
 
 @pytest.mark.anyio
-async def test_an_error_in_clean_up_is_no_reason_to_send_a_backup(stage):
+async def test_an_error_in_clean_up_is_no_reason_to_send_a_backup(hedge, stage):
     async def untidy():
         try:
             await anyio.sleep(10)
@@ -102,7 +102,7 @@ async def test_an_error_in_clean_up_is_no_reason_to_send_a_backup(stage):
 
 
 @pytest.mark.anyio
-async def test_a_winner_of_the_moment_of_cancellation_is_discarded():
+async def test_a_winner_of_the_moment_of_cancellation_is_discarded(hedge):
     async def cancels_and_answers(scope):
         await anyio.sleep(0.1)
         scope.cancel()
@@ -118,7 +118,7 @@ async def test_a_winner_of_the_moment_of_cancellation_is_discarded():
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.anyio
 async def test_a_native_cancel_around_the_moment_of_a_win_ends_the_task_or_comes_too_late(
-    turns, anyio_backend
+    hedge, turns, anyio_backend
 ):
     running = 0
     go, started = asyncio.Event(), asyncio.Event()
@@ -154,7 +154,7 @@ async def test_a_native_cancel_around_the_moment_of_a_win_ends_the_task_or_comes
 
 
 @pytest.mark.anyio
-async def test_what_a_policy_is_told(stage):
+async def test_what_a_policy_is_told(hedge, stage):
     cases = [
         # an answer without a backup: the primary's latency
         ([(0.05, "a")], [(0, 0.05, False)], "unhedged"),
@@ -179,7 +179,7 @@ async def test_what_a_policy_is_told(stage):
 
 
 @pytest.mark.anyio
-async def test_clean_up_is_no_latency(stage):
+async def test_clean_up_is_no_latency(hedge, stage):
     async def tidy():
         try:
             await anyio.sleep(10)
@@ -239,7 +239,7 @@ def expected(latencies, kinds, delay):
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_any_race_ends_as_played_by_hand(run, n, kinds, moments, cancel):
+def test_any_race_ends_as_played_by_hand(hedge, run, n, kinds, moments, cancel):
     latencies, delay, deadline = moments[:n], moments[4] / 2**0.5, moments[5] * 3**0.5
     kinds = kinds[:n]
     time, winner, fatal = expected(latencies, kinds, delay)

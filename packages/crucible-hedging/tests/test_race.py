@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from crucible_hedging import FixedDelay, HedgeBudget, NoHedge, hedge
+import crucible_hedging
+from crucible_hedging import FixedDelay, HedgeBudget, NoHedge
 from crucible_hedging.errors import (
     AllAttemptsFailedError,
     HedgingError,
@@ -25,7 +26,7 @@ class TooMany(Exception):
         self.retry_after_s = retry_after_s
 
 
-async def test_a_slow_primary_loses_to_its_backup(stage):
+async def test_a_slow_primary_loses_to_its_backup(hedge, stage):
     outcome = await hedge(stage.call((1.0, "slow"), (0.05, "quick")), delay=0.1)
     # Acceptance 1: 0.1 + 0.05, and the loser's `finally` has run.
     assert outcome.latency_s == pytest.approx(0.15, abs=1e-12)
@@ -40,27 +41,27 @@ async def test_a_slow_primary_loses_to_its_backup(stage):
     assert outcome.attempts[1].latency_s == pytest.approx(0.05, abs=1e-12)
 
 
-async def test_a_quick_primary_needs_no_backup(stage):
+async def test_a_quick_primary_needs_no_backup(hedge, stage):
     outcome = await hedge(stage.call((0.05, "quick")), delay=0.1)
     assert (outcome.value, outcome.requests, outcome.hedged) == ("quick", 1, False)
     assert outcome.latency_s == 0.05
     assert outcome.blocked is None
 
 
-async def test_a_primary_that_ends_when_the_timer_fires_is_not_hedged(stage):
+async def test_a_primary_that_ends_when_the_timer_fires_is_not_hedged(hedge, stage):
     for _ in range(20):  # trio wakes the two in random order
         outcome = await hedge(stage.call((0.25, "just in time")), delay=0.25)
         assert outcome.requests == 1
 
 
-async def test_a_primary_may_still_win_after_its_backup_started(stage):
+async def test_a_primary_may_still_win_after_its_backup_started(hedge, stage):
     outcome = await hedge(stage.call((0.2, "primary"), (1.0, "backup")), delay=0.1)
     assert (outcome.value, outcome.winner, outcome.hedged) == ("primary", 0, True)
     assert outcome.latency_s == pytest.approx(0.2)
     assert [a.status for a in outcome.attempts] == ["won", "cancelled"]
 
 
-async def test_of_two_answers_at_one_moment_exactly_one_wins(stage):
+async def test_of_two_answers_at_one_moment_exactly_one_wins(hedge, stage):
     for _ in range(20):  # trio wakes the two in random order
         outcome = await hedge(stage.call((0.5, "primary"), (0.25, "backup")), delay=0.25)
         assert outcome.value == ("primary", "backup")[outcome.winner]
@@ -70,7 +71,7 @@ async def test_of_two_answers_at_one_moment_exactly_one_wins(stage):
         assert outcome.latency_s == 0.5
 
 
-async def test_a_failing_backup_never_ends_a_good_primary(stage):
+async def test_a_failing_backup_never_ends_a_good_primary(hedge, stage):
     # Acceptance 2: primary good at 0.05 s, backup fails at 0.011 s.
     outcome = await hedge(stage.call((0.05, "good"), (0.001, ConnectionError("reset"))), delay=0.01)
     assert (outcome.value, outcome.winner) == ("good", 0)
@@ -79,27 +80,27 @@ async def test_a_failing_backup_never_ends_a_good_primary(stage):
     assert isinstance(outcome.attempts[1].error, ConnectionError)
 
 
-async def test_a_primary_that_fails_before_the_delay_starts_its_backup_at_once(stage):
+async def test_a_primary_that_fails_before_the_delay_starts_its_backup_at_once(hedge, stage):
     # Acceptance 2: 0.01 + the backup's 0.02, not the 10 s delay.
     outcome = await hedge(stage.call((0.01, ConnectionError()), (0.02, "backup")), delay=10)
     assert (outcome.value, outcome.winner) == ("backup", 1)
     assert outcome.latency_s == pytest.approx(0.03)
 
 
-async def test_an_empty_budget_raises_the_primarys_own_error(stage):
+async def test_an_empty_budget_raises_the_primarys_own_error(hedge, stage):
     budget, broken = HedgeBudget(0.05), ConnectionError("reset")
     with pytest.raises(ConnectionError) as caught:
         await hedge(stage.call((0.01, broken)), delay=10, budget=budget)
     assert caught.value is broken
 
 
-async def test_an_empty_budget_sends_no_backup_and_says_so(stage):
+async def test_an_empty_budget_sends_no_backup_and_says_so(hedge, stage):
     outcome = await hedge(stage.call((1.0, "slow")), delay=0.1, budget=HedgeBudget(0.05))
     assert (outcome.value, outcome.requests, outcome.blocked) == ("slow", 1, "budget")
     assert outcome.delay_s == 0.1
 
 
-async def test_a_budget_that_fills_in_the_meantime_serves_a_primary_that_fails_later(stage):
+async def test_a_budget_that_fills_in_the_meantime_serves_a_primary_that_fails_later(hedge, stage):
     budget = HedgeBudget(0.5)
 
     async def refill():
@@ -114,14 +115,14 @@ async def test_a_budget_that_fills_in_the_meantime_serves_a_primary_that_fails_l
     assert outcome.latency_s == pytest.approx(1.1)
 
 
-async def test_a_primary_that_fails_while_a_backup_runs_waits_for_it(stage):
+async def test_a_primary_that_fails_while_a_backup_runs_waits_for_it(hedge, stage):
     outcome = await hedge(stage.call((0.2, ConnectionError()), (1.0, "backup")), delay=0.1)
     assert (outcome.value, outcome.winner) == ("backup", 1)
     assert outcome.latency_s == pytest.approx(1.1)
     assert [a.status for a in outcome.attempts] == ["failed", "won"]
 
 
-async def test_when_all_fail_the_errors_come_in_start_order(stage):
+async def test_when_all_fail_the_errors_come_in_start_order(hedge, stage):
     first, second = ConnectionError("first"), OSError("second")
     with pytest.raises(AllAttemptsFailedError) as caught:
         await hedge(stage.call((1.0, first), (0.1, second)), delay=0.1)
@@ -131,14 +132,14 @@ async def test_when_all_fail_the_errors_come_in_start_order(stage):
     assert caught.value.rejected == ()
 
 
-async def test_when_one_attempt_was_started_its_error_is_raised_unchanged(stage):
+async def test_when_one_attempt_was_started_its_error_is_raised_unchanged(hedge, stage):
     alone = ConnectionError("alone")
     with pytest.raises(ConnectionError) as caught:
         await hedge(stage.call((0.1, alone)), delay=NoHedge())
     assert caught.value is alone
 
 
-async def test_except_star_can_take_the_failures_apart(stage):
+async def test_except_star_can_take_the_failures_apart(hedge, stage):
     seen = []
     try:
         await hedge(stage.call((1.0, ConnectionError()), (0.1, KeyError())), delay=0.1)
@@ -150,7 +151,7 @@ async def test_except_star_can_take_the_failures_apart(stage):
 
 
 @pytest.mark.parametrize("error", [TypeError(), AssertionError(), Fatal()])
-async def test_a_fatal_error_of_the_same_call_ends_everything(stage, error):
+async def test_a_fatal_error_of_the_same_call_ends_everything(hedge, stage, error):
     with pytest.raises(type(error)) as caught:
         await hedge(stage.call((1.0, "good"), (0.05, error)), delay=0.1)
     assert caught.value is error
@@ -161,7 +162,7 @@ async def test_a_fatal_error_of_the_same_call_ends_everything(stage, error):
     assert len(stage.started) == 3
 
 
-async def test_a_fatal_error_of_a_backups_own_call_ends_only_that_attempt(stage):
+async def test_a_fatal_error_of_a_backups_own_call_ends_only_that_attempt(hedge, stage):
     outcome = await hedge(
         stage.call((1.0, "good")), backups=[stage.call((0.05, Fatal()))], delay=0.1
     )
@@ -169,33 +170,33 @@ async def test_a_fatal_error_of_a_backups_own_call_ends_only_that_attempt(stage)
     assert outcome.latency_s == 1.0
 
 
-async def test_a_fatal_error_of_the_primary_ends_backups_of_other_calls(stage):
+async def test_a_fatal_error_of_the_primary_ends_backups_of_other_calls(hedge, stage):
     with pytest.raises(Fatal):
         await hedge(stage.call((0.2, Fatal())), backups=[stage.call((5, "other"))], delay=0.1)
     assert anyio.current_time() == pytest.approx(0.2)
 
 
-async def test_a_backup_given_as_the_primarys_call_is_the_same_call(stage):
+async def test_a_backup_given_as_the_primarys_call_is_the_same_call(hedge, stage):
     call = stage.call((1.0, "good"), (0.05, Fatal()))
     with pytest.raises(Fatal):
         await hedge(call, backups=[call], delay=0.1)
 
 
-async def test_pushback_holds_back_the_backup_that_would_start_at_once(stage):
+async def test_pushback_holds_back_the_backup_that_would_start_at_once(hedge, stage):
     pushed = TooMany(retry_after_s=2.0)
     with pytest.raises(TooMany) as caught:
         await hedge(stage.call((0.05, pushed)), delay=0.1)
     assert caught.value is pushed
 
 
-async def test_pushback_on_a_backup_holds_back_the_next_and_lets_the_primary_go_on(stage):
+async def test_pushback_on_a_backup_holds_back_the_next_and_lets_the_primary_go_on(hedge, stage):
     outcome = await hedge(
         stage.call((1.0, "good"), (0.05, TooMany(retry_after_s=0.7))), delay=0.1, max_backups=2
     )
     assert (outcome.value, outcome.requests, outcome.blocked) == ("good", 2, "pushback")
 
 
-async def test_pushback_without_a_time_lasts_one_second(stage):
+async def test_pushback_without_a_time_lasts_one_second(hedge, stage):
     def classify(error):
         return Verdict(kind="pushback")
 
@@ -211,11 +212,11 @@ async def test_pushback_without_a_time_lasts_one_second(stage):
 
 async def test_a_call_that_is_not_idempotent_is_never_raced(stage):
     with pytest.raises(NotIdempotentError):
-        await hedge(stage.call(), delay=0.1, idempotent=False)
+        await crucible_hedging.hedge(stage.call(), delay=0.1, idempotent=False)
     assert stage.started == []
 
 
-async def test_backups_are_staggered_and_use_their_own_calls(stage):
+async def test_backups_are_staggered_and_use_their_own_calls(hedge, stage):
     first = stage.call((9, "primary"), (9, "again"), (0.05, "last"))
     outcome = await hedge(
         first, backups=[stage.call((9, "east"))], delay=0.1, max_backups=3, stagger=2.0
@@ -227,14 +228,14 @@ async def test_backups_are_staggered_and_use_their_own_calls(stage):
     assert outcome.latency_s == pytest.approx(0.75)
 
 
-async def test_the_next_backup_starts_at_once_when_all_that_ran_have_failed(stage):
+async def test_the_next_backup_starts_at_once_when_all_that_ran_have_failed(hedge, stage):
     call = stage.call((0.1, OSError()), (0.1, OSError()), (0.1, "third"))
     outcome = await hedge(call, delay=10, max_backups=2)
     assert outcome.value == "third"
     assert outcome.latency_s == pytest.approx(0.3)
 
 
-async def test_an_answer_that_is_not_accepted_counts_as_a_failure(stage):
+async def test_an_answer_that_is_not_accepted_counts_as_a_failure(hedge, stage):
     outcome = await hedge(
         stage.call((0.01, ""), (0.02, "text")), delay=10, accept=lambda value: value != ""
     )
@@ -242,7 +243,7 @@ async def test_an_answer_that_is_not_accepted_counts_as_a_failure(stage):
     assert [a.status for a in outcome.attempts] == ["rejected", "won"]
 
 
-async def test_when_nothing_is_accepted_the_error_carries_the_answers(stage):
+async def test_when_nothing_is_accepted_the_error_carries_the_answers(hedge, stage):
     with pytest.raises(AllAttemptsFailedError) as caught:
         await hedge(stage.call((1.0, "a"), (0.1, "b")), delay=0.1, accept=lambda value: False)
     assert caught.value.rejected == ("a", "b")
@@ -253,7 +254,7 @@ async def test_when_nothing_is_accepted_the_error_carries_the_answers(stage):
 
 
 @pytest.mark.parametrize("option", ["accept", "classify", "cost"])
-async def test_a_mistake_in_a_callback_is_raised_after_the_clean_up(stage, option):
+async def test_a_mistake_in_a_callback_is_raised_after_the_clean_up(hedge, stage, option):
     def mistaken(_):
         raise LookupError("my mistake")
 
@@ -263,7 +264,7 @@ async def test_a_mistake_in_a_callback_is_raised_after_the_clean_up(stage, optio
     assert stage.ended == [result, "slow"]
 
 
-async def test_a_loser_that_fails_in_its_clean_up_does_not_harm_the_winner():
+async def test_a_loser_that_fails_in_its_clean_up_does_not_harm_the_winner(hedge):
     async def untidy():
         try:
             await anyio.sleep(1)
@@ -282,7 +283,7 @@ async def test_a_loser_that_fails_in_its_clean_up_does_not_harm_the_winner():
     assert outcome.value == "primary"
 
 
-async def test_a_loser_with_tasks_of_its_own_does_not_harm_the_winner():
+async def test_a_loser_with_tasks_of_its_own_does_not_harm_the_winner(hedge):
     async def untidy():
         try:
             await anyio.sleep(1)
@@ -299,7 +300,7 @@ async def test_a_loser_with_tasks_of_its_own_does_not_harm_the_winner():
         assert outcome.value == "good"
 
 
-async def test_a_losers_clean_up_is_awaited():
+async def test_a_losers_clean_up_is_awaited(hedge):
     tidied = []
 
     async def tidy():
@@ -316,7 +317,7 @@ async def test_a_losers_clean_up_is_awaited():
     assert outcome.attempts[1].latency_s == pytest.approx(0.05)
 
 
-async def test_a_loser_that_will_not_stop_loses_all_the_same():
+async def test_a_loser_that_will_not_stop_loses_all_the_same(hedge):
     async def stubborn():
         with anyio.CancelScope(shield=True):
             await anyio.sleep(0.5)
@@ -328,7 +329,7 @@ async def test_a_loser_that_will_not_stop_loses_all_the_same():
 
 
 @pytest.mark.parametrize("who", ["primary", "backup"])
-async def test_an_interrupt_in_an_attempt_comes_out_as_it_is(stage, who):
+async def test_an_interrupt_in_an_attempt_comes_out_as_it_is(hedge, stage, who):
     class Interrupt(BaseException):
         pass
 
@@ -340,7 +341,7 @@ async def test_an_interrupt_in_an_attempt_comes_out_as_it_is(stage, who):
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_an_interrupt_in_a_losers_clean_up_is_not_swallowed(cancelled):
+async def test_an_interrupt_in_a_losers_clean_up_is_not_swallowed(hedge, cancelled):
     class Interrupt(BaseException):
         pass
 
@@ -356,7 +357,7 @@ async def test_an_interrupt_in_a_losers_clean_up_is_not_swallowed(cancelled):
             await hedge(interrupted, backups=[lambda: _late(backup, "quick")], delay=0.1)
 
 
-async def test_a_call_that_is_not_async_is_named():
+async def test_a_call_that_is_not_async_is_named(hedge):
     with pytest.raises(TypeError, match="primary must return an awaitable, got int"):
         await hedge(lambda: 1, delay=0.1)
     with pytest.raises(TypeError, match="backup 1 must return an awaitable, got str"):
@@ -378,16 +379,16 @@ async def test_bad_arguments_are_named_with_rule_and_value(stage):
         ({"delay": 1, "backups": ["x"]}, TypeError, r"`backups\[0\]` must be callable, got str"),
     ]:
         with pytest.raises(error, match=message):
-            await hedge(call, **options)
+            await crucible_hedging.hedge(call, **options)
     coroutine = call()
     with pytest.raises(TypeError, match="`call` must be callable, got coroutine"):
-        await hedge(coroutine, delay=1)
+        await crucible_hedging.hedge(coroutine, delay=1)
     coroutine.close()
     assert stage.started == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, None, "soon"])
-async def test_a_policy_that_returns_no_delay_is_named(stage, value):
+async def test_a_policy_that_returns_no_delay_is_named(hedge, stage, value):
     class Broken:
         def delay(self):
             return value
@@ -399,14 +400,14 @@ async def test_a_policy_that_returns_no_delay_is_named(stage, value):
     assert repr(caught.value.value) == repr(value)
 
 
-async def test_no_backup_at_all_is_a_plain_call(stage):
+async def test_no_backup_at_all_is_a_plain_call(hedge, stage):
     outcome = await hedge(stage.call((1.0, "slow")), delay=0.1, max_backups=0)
     assert (outcome.requests, outcome.blocked, outcome.delay_s) == (1, "disabled", None)
     outcome = await hedge(stage.call((1.0, "slow")), delay=float("inf"))
     assert (outcome.requests, outcome.blocked, outcome.delay_s) == (1, None, None)
 
 
-async def test_the_record_can_be_stored(stage):
+async def test_the_record_can_be_stored(hedge, stage):
     import json
 
     outcome = await hedge(stage.call((1.0, "slow"), (0.1, OSError("no"))), delay=0.1)

@@ -37,6 +37,7 @@ async def test_a_request_without_a_backup_is_one_span(provider, stage):
         "crucible.hedging.extra_requests": 0,
         "crucible.hedging.winner": 0,
         "crucible.hedging.won": False,
+        "crucible.hedging.shadow": False,
         "crucible.hedging.wasted_s": 0.0,
     }
     assert span.status.status_code is StatusCode.UNSET

@@ -4,18 +4,21 @@ import math
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 
+import anyio
+
 from crucible_hedging.outcome import AttemptStatus
 
 
 class Running:
     """One attempt in flight. `call_id` is equal for attempts of the same call; 0 is the primary's.
 
-    `ended` is on the race's clock, and None until the attempt has stopped.
+    `ended` is on the race's clock, and None until the attempt has stopped. `kept` marks a beaten
+    attempt that runs on after its race.
     """
 
     __slots__ = (
-        "abandoned", "answered", "call", "call_id", "ended", "error", "index", "reported_usd",
-        "started", "status", "value",
+        "abandoned", "answered", "call", "call_id", "ended", "error", "index", "kept",
+        "reported_usd", "scope", "started", "status", "value",
     )  # fmt: skip
 
     def __init__(
@@ -26,9 +29,9 @@ class Running:
         self.status: AttemptStatus = "running"
         self.error: BaseException | None = None
         self.value: object = None
-        self.answered = False
-        self.abandoned = False
+        self.answered = self.abandoned = self.kept = False
         self.reported_usd: float | None = None
+        self.scope: anyio.CancelScope | None = None
 
     @property
     def name(self) -> str:

@@ -4,7 +4,9 @@ HedgingError
     AllAttemptsFailedError     every attempt that was started failed (also an `ExceptionGroup`)
     RejectedError              an answer that `accept` refused; a leaf of the group above
     NotIdempotentError         a call that must not be sent twice
+    CircuitOpenError           a breaker keeps the calls of a key back
     PolicyError                a delay policy returned NaN, a negative number or no number
+    HedgerClosedError          a hedger was used, or still in use, after its `async with`
     InsufficientDataError      a log is too short for what was asked of it
 """
 
@@ -57,6 +59,22 @@ def _summary(failures: Sequence[Exception]) -> str:
 
 class NotIdempotentError(HedgingError):
     """`hedge()` was asked to send a call twice that is not idempotent."""
+
+
+class CircuitOpenError(HedgingError):
+    """A breaker keeps the calls of `key` back for `retry_in_s` more seconds."""
+
+    def __init__(self, key: object, retry_in_s: float) -> None:
+        super().__init__(f"the circuit of key {key!r} is open; it is tried in {retry_in_s:.3g} s")
+        self.key = key
+        self.retry_in_s = retry_in_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.key, self.retry_in_s)
+
+
+class HedgerClosedError(HedgingError):
+    """A hedger was used after its `async with` block, or left while a request ran."""
 
 
 class PolicyError(HedgingError):

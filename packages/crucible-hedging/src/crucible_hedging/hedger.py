@@ -1,24 +1,35 @@
 """The object to keep: policies per key, one budget, and what it all did."""
 
 import functools
+import math
+import random
 import threading
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from hashlib import blake2b
-from typing import Any, ParamSpec, TypeVar, overload
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
+import anyio
+
+from crucible_hedging.breaker import Breaker
 from crucible_hedging.budget import HedgeBudget
 from crucible_hedging.costs import CancelledCost
 from crucible_hedging.delays.policy import DelayPolicy, ask, check_safe, policy_name
+from crucible_hedging.errors import CircuitOpenError, HedgerClosedError
+from crucible_hedging.events import Events, Outlet
 from crucible_hedging.failures import Classifier, default_classify
 from crucible_hedging.gates import Gates
 from crucible_hedging.hedge import check_calls, check_options
 from crucible_hedging.keys import Keys, policies_of
 from crucible_hedging.outcome import Blocked, HedgeOutcome
-from crucible_hedging.race import Race
+from crucible_hedging.pairing import ShadowPairing
+from crucible_hedging.race import Keep, Race
 from crucible_hedging.recorder import InFlight, Recorder
 from crucible_hedging.request import Request
+from crucible_hedging.shadow import ShadowLog
 from crucible_hedging.statistics import ALL, HedgeStatistics, Tally
 from crucible_hedging.sync import run_sync, worker
+from crucible_hedging.track import Track
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -39,6 +50,11 @@ class Hedger:
         May be set later.
     stagger : float, > 0
         Backup k starts delay * stagger^(k-1) seconds after the attempt before it.
+    cancel : bool
+        False: losers run on in the background. Only within `async with`.
+    explore : float, in [0, 1]
+        The share of beaten primaries that run on in the background, within `async with`, so that
+        the effect can be measured (`statistics().effect`). It costs no extra request.
     accept : callable, optional
         An answer for which it returns False counts as a failed attempt.
     classify : Classifier
@@ -46,6 +62,8 @@ class Hedger:
         The price of an answer in US dollars, None where it is unknown.
     cancelled_cost : {"full", "unknown"}
         What a cancelled attempt costs that did not report: what the winner cost, or unknown.
+    breaker : Breaker, optional
+        Leaves a key alone after failures in a row.
     max_inflight : int, >= 1, optional
         No backup while that many attempts run.
     eligible : float, in [0, 1], or callable
@@ -54,8 +72,19 @@ class Hedger:
     max_keys : int, >= 1
         Keys that are remembered; the least recently used is forgotten.
     stats_window : int, >= 1
-        Latencies that are kept for the percentiles, per key.
+        Requests that are kept for the percentiles and the effect, per key.
+    shadow : ShadowLog, optional
+        Where shadowed requests are written; needs `shadow_rate`.
+    shadow_rate : float, in [0, 1]
+        The share of requests of which both copies start at once and run to their end; the answer is
+        the primary's, unless it fails. The budget does not count them. Only within `async with`.
+    drain_s : float, >= 0
+        On leaving `async with`, background losers may run on for that long; then they are
+        cancelled and awaited.
+    on_event : Outlet, optional
+        Called with the name of each event and its attributes.
     seed : int
+        Of the shares: eligible, explored, shadowed, and of "adaptive".
 
     Attributes
     ----------
@@ -64,7 +93,10 @@ class Hedger:
 
     Notes
     -----
-    May be used by many tasks and by several threads at once.
+    May be used by many tasks and by several threads at once. `async with hedger` gives all
+    requests of its event loop one task group and one timer: a request that needs no backup then
+    costs a fraction, and losers may run on in the background. Without it each request that may be
+    hedged has a task group of its own.
 
     Examples
     --------
@@ -79,14 +111,21 @@ class Hedger:
         budget: float | HedgeBudget | None = 0.05,
         max_backups: int = 1,
         stagger: float = 1.0,
+        cancel: bool = True,
+        explore: float = 0.1,
         accept: Callable[[Any], bool] | None = None,
         classify: Classifier = default_classify,
         cost: Callable[[Any], float | None] | None = None,
         cancelled_cost: CancelledCost = "full",
+        breaker: Breaker | None = None,
         max_inflight: int | None = None,
         eligible: float | Callable[[Hashable], bool] = 1.0,
         max_keys: int = 1_000,
         stats_window: int = 10_000,
+        shadow: ShadowLog | None = None,
+        shadow_rate: float = 0.0,
+        drain_s: float = 5.0,
+        on_event: Outlet | None = None,
         seed: int = 0,
     ) -> None:
         if budget is not None and not isinstance(budget, HedgeBudget):
@@ -102,6 +141,25 @@ class Hedger:
             raise ValueError(
                 f'`cancelled_cost` must be "full" or "unknown", got {cancelled_cost!r}'
             )
+        for name, share in (("explore", explore), ("shadow_rate", shadow_rate)):
+            if isinstance(share, bool) or not 0 <= share <= 1:
+                raise ValueError(f"`{name}` must be in [0, 1], got {share}")
+        if (shadow is None) != (shadow_rate == 0):
+            raise ValueError(
+                f"`shadow` and `shadow_rate` must be given together, got {shadow} and {shadow_rate}"
+            )
+        if isinstance(drain_s, bool) or not 0 <= drain_s < math.inf:
+            raise ValueError(f"`drain_s` must be a finite number >= 0, got {drain_s}")
+        if breaker is not None and not isinstance(breaker, Breaker):
+            raise TypeError(f"`breaker` must be a Breaker or None, got {breaker!r}")
+        for name, hook in (
+            ("accept", accept),
+            ("classify", classify),
+            ("cost", cost),
+            ("on_event", on_event),
+        ):
+            if hook is not None and not callable(hook):
+                raise TypeError(f"`{name}` must be callable, got {hook!r}")
         check_options(max_backups=max_backups, stagger=stagger)
         self.enabled = True
         self.budget = budget
@@ -115,7 +173,16 @@ class Hedger:
         self._cost, self._cancelled_cost = cost, cancelled_cost
         self._in_flight, self._seed = InFlight(max_inflight), seed
         self._stats_window = stats_window
-        self._keys = Keys(self._factory, most=max_keys, stats_window=stats_window, check=check)
+        self._keys = Keys(
+            self._factory, most=max_keys, stats_window=stats_window, breaker=breaker, check=check
+        )
+        self._cancel, self._explore, self._breaker = cancel, explore, breaker
+        self._shadow, self._shadow_rate, self._drain_s = shadow, shadow_rate, drain_s
+        self._coin = random.Random(f"explore and shadow, {seed}")
+        self._events = None if on_event is None else Events(on_event)
+        self._track: Track | None = None
+        self._thread: int | None = None  # of the event loop that entered
+        self._left = False
         self._tally = Tally(stats_window)
         self._lock = threading.RLock()
         self._arrived = 0
@@ -141,6 +208,15 @@ class Hedger:
         if self.eligible != 1.0:
             share = "some keys" if callable(self.eligible) else f"{self.eligible:g} of requests"
             parts.append(f"for {share}")
+        if not self._cancel:
+            parts.append("losers run on")
+        if self._explore != 0.1:
+            parts.append(f"explore {self._explore:g}")
+        if self._breaker is not None:
+            b = self._breaker
+            parts.append(f"breaker of {b.scope} ({b.failures} failures, {b.reset_s:g} s)")
+        if self._shadow_rate:
+            parts.append(f"shadow {self._shadow_rate:g}")
         return ", ".join(parts)
 
     def __repr__(self) -> str:
@@ -180,19 +256,42 @@ class Hedger:
             failure of a single attempt is raised unchanged.
         PolicyError
             If the policy returns NaN or a negative delay.
+        CircuitOpenError
+            If a breaker keeps the calls of this key back.
+        HedgerClosedError
+            If the hedger was left.
         """
         max_backups = self.max_backups
         check_calls(call, backups, max_backups=max_backups)
+        track = self._track_here()
+        delay_s: float | None = None
+        shadow = False
+        keep: Keep = "nobody"
         with self._lock:
             kept = self._keys.use(key)
+            circuit = kept.circuit
+            if circuit is not None:
+                retry_in_s = circuit.keeps_calls(anyio.current_time())
+                if retry_in_s is not None:
+                    raise CircuitOpenError(key, retry_in_s)
             blocked = self._closed(key, self._arrived, idempotent, max_backups)
-            delay_s = None
             if blocked is None:
-                delay_s, blocked = ask(kept.policy, call, backups)
+                if self._shadow_rate and self._coin.random() < self._shadow_rate:
+                    shadow, keep = True, "all"
+                else:
+                    delay_s, blocked = ask(kept.policy, call, backups)
+                    keep = self._kept_loser(track, delay_s)
             self._arrived += 1
         if self.budget is not None:
             self.budget.arrive()
-        recorder = Recorder(self._lock, self._in_flight, (self._tally, kept.tally))
+        if self._events is not None:
+            self._events("request.start", key, policy=policy_name(kept.policy), delay_s=delay_s)
+            if blocked is not None:
+                self._events("hedge.blocked", key, blocked=blocked)
+        recorder = Recorder(
+            self._lock, self._in_flight, (self._tally, kept.tally),
+            circuit=circuit, events=self._events, key=key, shadow=shadow,
+        )  # fmt: skip
         race = Race(
             call,
             backups,
@@ -200,12 +299,15 @@ class Hedger:
             stagger=self._stagger,
             max_backups=max_backups,
             gates=Gates(
-                self.budget, kept.pause, enabled=lambda: self.enabled, full=self._in_flight.full
+                self.budget, kept.pause, circuit=circuit, enabled=self._is_enabled,
+                full=self._in_flight.full,
             ),
             accept=self._accept,
             classify=self._classify,
             watcher=recorder,
-        )
+            keep=keep,
+            shadow=shadow,
+        )  # fmt: skip
         return await Request(
             race=race,
             policy=kept.policy,
@@ -215,7 +317,53 @@ class Hedger:
             cost=self._cost,
             cancelled_cost=self._cancelled_cost,
             recorder=recorder,
-        ).run()
+            pairing=ShadowPairing(self._shadow) if shadow and self._shadow is not None else None,
+        ).run(track)
+
+    async def __aenter__(self) -> Self:
+        """Open the task group and start the timer that all requests of this event loop share."""
+        if self._left:
+            raise HedgerClosedError("a hedger that was left cannot be entered again")
+        if self._track is not None:
+            raise RuntimeError("the hedger is entered already")
+        track = Track(drain_s=self._drain_s)
+        self._track, self._thread = track, threading.get_ident()
+        await track.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give background losers `drain_s` seconds, then cancel and await them."""
+        track, self._track, self._left = self._track, None, True
+        assert track is not None
+        await track.__aexit__(kind, error, trace)
+
+    def _track_here(self) -> Track | None:
+        if self._left:
+            raise HedgerClosedError("the hedger was used after its `async with` block")
+        if self._track is not None and threading.get_ident() == self._thread:
+            return self._track
+        for needs, name in ((not self._cancel, "cancel=False"), (self._shadow_rate, "shadow_rate")):
+            if needs:
+                raise ValueError(
+                    f"`{name}` must be used within `async with hedger`, in the event loop that "
+                    "entered it: losers run on in its task group"
+                )
+        return None
+
+    def _kept_loser(self, track: Track | None, delay_s: float | None) -> Keep:
+        if track is None or delay_s is None:
+            return "nobody"
+        if not self._cancel:
+            return "all"
+        return "primary" if self._coin.random() < self._explore else "nobody"
+
+    def _is_enabled(self) -> bool:
+        return self.enabled
 
     async def race(
         self, calls: Sequence[Callable[[], Awaitable[T]]], /, *, key: Hashable = None

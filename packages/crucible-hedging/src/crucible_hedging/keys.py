@@ -1,9 +1,10 @@
-"""What a hedger keeps of every key: a policy, a pause, figures."""
+"""What a hedger keeps of every key: a policy, a pause, a circuit, figures."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import cast
 
+from crucible_hedging.breaker import Breaker, Circuit
 from crucible_hedging.budget import HedgeBudget
 from crucible_hedging.delays.fixed import FixedDelay
 from crucible_hedging.delays.parse import OnePerKey, parse_delay
@@ -16,10 +17,11 @@ from crucible_hedging.statistics import Tally
 class Kept:
     """What is kept of one key."""
 
-    __slots__ = ("pause", "policy", "tally")
+    __slots__ = ("circuit", "pause", "policy", "tally")
 
-    def __init__(self, policy: DelayPolicy, stats_window: int) -> None:
+    def __init__(self, policy: DelayPolicy, stats_window: int, breaker: Breaker | None) -> None:
         self.policy, self.pause, self.tally = policy, Pause(), Tally(stats_window)
+        self.circuit = None if breaker is None else Circuit(breaker)
 
 
 class Keys:
@@ -39,10 +41,12 @@ class Keys:
         *,
         most: int,
         stats_window: int,
+        breaker: Breaker | None,
         check: Callable[[DelayPolicy], None],
     ) -> None:
-        self._factory, self._check = factory, check
+        self._factory, self._check, self._breaker = factory, check, breaker
         self._most, self._stats_window = most, stats_window
+        self._bucket_of: Callable[[Hashable], Hashable] | None = getattr(factory, "bucket", None)
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
 
     def use(self, key: Hashable) -> Kept:
@@ -52,7 +56,7 @@ class Keys:
         if kept is None:
             policy = self._factory(bucket)
             self._check(policy)
-            kept = self._kept[bucket] = Kept(policy, self._stats_window)
+            kept = self._kept[bucket] = Kept(policy, self._stats_window, self._breaker)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(bucket)
@@ -71,8 +75,7 @@ class Keys:
         self._kept.clear()
 
     def _bucket(self, key: Hashable) -> Hashable:
-        bucket = getattr(self._factory, "bucket", None)
-        return key if bucket is None else cast("Hashable", bucket(key))
+        return key if self._bucket_of is None else self._bucket_of(key)
 
 
 def policies_of(

@@ -11,6 +11,7 @@ CostSource = Literal["value", "reported", "assumed_full"]
 Blocked = Literal[
     "warmup",
     "budget",
+    "breaker",
     "pushback",
     "inflight",
     "ineligible",
@@ -35,7 +36,8 @@ class Attempt:
         On the attempt's own clock, its clean-up included; None while it runs.
     status : str
         "won"; "lost" (succeeded after another had won); "cancelled"; "failed"; "rejected" by
-        `accept`; "abandoned" (a plain function in a thread, which cannot be stopped).
+        `accept`; "abandoned" (a plain function in a thread, which cannot be stopped); "running"
+        (a loser that goes on in the background).
     error : BaseException or None
         Why it failed. On a cancelled attempt, what its clean-up raised.
     cost_usd : float or None
@@ -94,6 +96,8 @@ class HedgeOutcome(Generic[T_co]):
         Of all attempts; None if the price of any of them is unknown.
     known_cost_usd : float
         The sum of the prices that are known.
+    shadow : bool
+        Both copies were started at once, for the shadow log.
     """
 
     value: T_co
@@ -108,6 +112,7 @@ class HedgeOutcome(Generic[T_co]):
     key: Hashable
     cost_usd: float | None
     known_cost_usd: float
+    shadow: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-ready record without the value; the key as text."""
@@ -123,4 +128,5 @@ class HedgeOutcome(Generic[T_co]):
             "key": None if self.key is None else str(self.key),
             "cost_usd": self.cost_usd,
             "known_cost_usd": self.known_cost_usd,
+            "shadow": self.shadow,
         }

@@ -4,10 +4,10 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,9 @@ class ShadowLog:
     path : str or path, optional
         The file is appended to, line by line, and synced when the log is closed. What it holds
         already is read first.
+    measure : callable, optional
+        What is to be known of an answer beside its latency and price, such as its length: returns
+        names with numbers. A hedger that keeps this log calls it once per answer.
 
     Examples
     --------
@@ -73,7 +76,15 @@ class ShadowLog:
     1
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        measure: Callable[[Any], Mapping[str, float]] | None = None,
+    ) -> None:
+        if measure is not None and not callable(measure):
+            raise TypeError(f"`measure` must be callable, got {measure!r}")
+        self.measure = measure
         self._records: list[ShadowRecord] = []
         self._file: IO[bytes] | None = None
         if path is not None:

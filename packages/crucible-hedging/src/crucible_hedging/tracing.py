@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
+from crucible_hedging.costs import total
 from crucible_hedging.delays.policy import DelayPolicy, policy_name
-from crucible_hedging.outcome import Attempt, Blocked
+from crucible_hedging.outcome import Attempt
+
+if TYPE_CHECKING:
+    from crucible_hedging.request import Facts
 
 _TRACER = trace.get_tracer("crucible_hedging")
 _OUTCOMES = {"won": "ok", "lost": "ok", "rejected": "ok"}
@@ -35,18 +40,14 @@ class RequestSpan:
         policy: DelayPolicy,
         key: Hashable,
         delay_s: float | None,
-        blocked: Blocked | None,
-        winner: int | None,
-        latency_s: float,
+        facts: "Facts",
         attempts: Sequence[Attempt],
-        cost_usd: float | None,
-        wasted_s: float,
         error: BaseException | None,
     ) -> None:
-        """Write the attributes, the attempts and the end."""
+        """Write the attributes, the attempts that have stopped, and the end."""
         if self._span.is_recording():
-            backups = max(len(attempts) - 1, 0)
-            facts: dict[str, str | int | float | None] = {
+            winner, backups = facts.winner, facts.backups
+            about: dict[str, str | int | float | None] = {
                 "crucible.hedging.policy": policy_name(policy),
                 "crucible.hedging.key": None if key is None else str(key),
                 "crucible.hedging.delay_s": delay_s,
@@ -57,19 +58,28 @@ class RequestSpan:
                 "crucible.hedging.extra_requests": backups,
                 "crucible.hedging.winner": winner,
                 "crucible.hedging.won": winner is not None and winner > 0,
-                "crucible.hedging.blocked": blocked,
-                "crucible.hedging.wasted_s": wasted_s,
-                "crucible.cost_usd": cost_usd,
+                "crucible.hedging.blocked": facts.blocked,
+                "crucible.hedging.shadow": facts.shadow,
+                "crucible.hedging.wasted_s": facts.wasted_s,
+                "crucible.cost_usd": total([a.cost_usd for a in attempts]),
             }
-            self._span.set_attributes({k: v for k, v in facts.items() if v is not None})
+            self._span.set_attributes({k: v for k, v in about.items() if v is not None})
             if isinstance(error, Exception):
                 self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             if backups:
                 for attempt in attempts:
-                    self._write(attempt)
-        self._span.end(self._at(latency_s))
+                    if attempt.latency_s is not None:
+                        self._write(attempt)
+            self._span.end(self._at(facts.ended - facts.started))
+        else:
+            self._span.end()
 
-    def _write(self, attempt: Attempt) -> None:
+    def late(self, attempt: Attempt) -> None:
+        """Write an attempt that ran on after the request."""
+        if self._span.get_span_context().is_valid:
+            self._write(attempt, explored=True)
+
+    def _write(self, attempt: Attempt, *, explored: bool = False) -> None:
         failed = attempt.status == "failed"
         outcome = _OUTCOMES.get(attempt.status, "cancelled")
         if failed:
@@ -81,6 +91,7 @@ class RequestSpan:
             "crucible.hedging.attempt.cost_source": attempt.cost_source,
             "crucible.cost_usd": attempt.cost_usd,
             "crucible.outcome": outcome,
+            "crucible.hedging.explored": explored or None,
         }
         span = _TRACER.start_span(
             "crucible.hedging.attempt",
