@@ -8,7 +8,9 @@ from crucible_causaltrace.exports import export_chain
 from crucible_causaltrace.merging import merge
 from crucible_causaltrace.parsing import EventParser, parse, parse_llm_output
 from crucible_causaltrace.patterns import mine_patterns
+from crucible_causaltrace.probe import probe_faithfulness, probe_faithfulness_sync
 from crucible_causaltrace.prompt import build_causal_prompt
+from crucible_causaltrace.seals import seal, verify
 from crucible_causaltrace.stores import load, save
 from crucible_causaltrace.telemetry import chain_from_events
 from crucible_causaltrace.viewer import open_visualization, render_html
@@ -28,6 +30,10 @@ __all__ = [
     "open_visualization",
     "parse",
     "parse_llm_output",
+    "probe_faithfulness",
+    "probe_faithfulness_sync",
     "render_html",
     "save",
+    "seal",
+    "verify",
 ]
