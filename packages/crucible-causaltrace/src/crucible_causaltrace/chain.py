@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from crucible_causaltrace.accounting import (
-    CodeBlock,
-    ParseReport,
-    account_from_dict,
-    account_to_dict,
-)
+from crucible_causaltrace.accounting import CodeBlock, ParseReport
 from crucible_causaltrace.bridging import bridge
+from crucible_causaltrace.chain_json import chain_from_dict, chain_to_dict
+from crucible_causaltrace.contradictions import Contradiction, find_contradictions
 from crucible_causaltrace.cycles import find_cycle
-from crucible_causaltrace.errors import (
-    CycleError,
-    DuplicateEventError,
-    SchemaVersionError,
-    UnknownEventError,
-)
-from crucible_causaltrace.event import SCHEMA, Event, Json
+from crucible_causaltrace.errors import CycleError, DuplicateEventError, UnknownEventError
+from crucible_causaltrace.event import Event, Json
+from crucible_causaltrace.finding import find
 from crucible_causaltrace.identity import new_id
-from crucible_causaltrace.queries import Query, event_texts, matches_text
+from crucible_causaltrace.links import Links
+from crucible_causaltrace.problems import Problem, find_problems
+from crucible_causaltrace.queries import Query
 from crucible_causaltrace.summary import ChainStatistics, summarise
 
 if TYPE_CHECKING:
@@ -72,10 +65,8 @@ class Chain:
         self.code_blocks = tuple(code_blocks)
         self.parse_report = parse_report
         self._events: dict[str, Event] = {}
-        self._after: dict[str, list[str]] = {}  # id -> the events that rest on it
-        self._graph: networkx.DiGraph | None = None
-        self._topological: tuple[Event, ...] | None = None
-        self._places: dict[str, int] | None = None
+        self._next = 0  # the place of the event that is added next
+        self._links = Links(self._events)
 
     # What it holds
 
@@ -150,7 +141,7 @@ class Chain:
             if id is not None:
                 self[id]
         for id in (parent, depends_on):
-            path = None if id is None else self._path(child, id)
+            path = None if id is None else self._links.path(child, id)
             if path is not None:
                 raise CycleError([*path, child])
         if parent is not None:
@@ -159,13 +150,13 @@ class Chain:
             event = replace(event, depends_on=(*event.depends_on, depends_on))
         if contradicts is not None:
             event = replace(event, contradicts=(*event.contradicts, contradicts))
-        for id in self[child].supports():
-            self._after[id].remove(child)
-        for id in event.supports():
-            self._after[id].append(child)
+        self._links.change(self[child], event)
         self._events[child] = event
-        self._forget()
         return event
+
+    def restore(self, events: Iterable[Event]) -> None:
+        """Append events with the places in `order` that they have, as `extend` does otherwise."""
+        self._append(list(events), keep_order=True)
 
     def _append(self, events: list[Event], *, keep_order: bool = False) -> list[Event]:
         batch: dict[str, Event] = {}
@@ -181,40 +172,20 @@ class Chain:
         if cycle is not None:
             raise CycleError(cycle)
         if not keep_order:
-            first = max((e.order for e in self._events.values()), default=-1) + 1
-            for n, event in enumerate(events):
-                if event.order != first + n:
-                    batch[event.id] = replace(event, order=first + n)
-        self._events |= batch
-        for event in batch.values():
-            self._after[event.id] = []
-        for event in batch.values():
-            for id in event.supports():
-                self._after[id].append(event.id)
-        self._forget()
+            for place, event in enumerate(events, start=self._next):
+                if event.order != place:
+                    batch[event.id] = replace(event, order=place)
+        self._next = max(self._next, *(e.order + 1 for e in batch.values()), 0)
+        self._events.update(batch)
+        self._links.add(batch.values())
         return list(batch.values())
-
-    def _forget(self) -> None:
-        self._graph = self._topological = self._places = None
 
     # The graph
 
     @property
     def graph(self) -> networkx.DiGraph:
         """The frozen `networkx.DiGraph`; edge attribute `kind`: parent, depends_on or both."""
-        if self._graph is None:
-            import networkx
-
-            graph = networkx.DiGraph()
-            graph.add_nodes_from(self._events)
-            for event in self._events.values():
-                for id in event.supports():
-                    kind = "parent" if id == event.parent else "depends_on"
-                    if id == event.parent and id in event.depends_on:
-                        kind = "both"
-                    graph.add_edge(id, event.id, kind=kind)
-            self._graph = networkx.freeze(graph)
-        return self._graph
+        return self._links.graph
 
     def roots(self) -> list[Event]:
         """List the events that rest on none."""
@@ -222,7 +193,7 @@ class Chain:
 
     def leaves(self) -> list[Event]:
         """List the events on which none rests."""
-        return [event for event in self._events.values() if not self._after[event.id]]
+        return [event for event in self._events.values() if not self._links.after(event.id)]
 
     def parent(self, id: str) -> Event | None:
         """Return the event under which this one happened."""
@@ -232,74 +203,28 @@ class Chain:
     def children(self, id: str) -> list[Event]:
         """List the events that happened under this one."""
         self[id]
-        return self._in_order(after for after in self._after[id] if self[after].parent == id)
+        after = self._links.after(id)
+        return self._links.in_order(at for at in after if self[at].parent == id)
 
     def dependents(self, id: str) -> list[Event]:
         """List the events that depend on this one."""
         self[id]
-        return self._in_order(after for after in self._after[id] if id in self[after].depends_on)
+        after = self._links.after(id)
+        return self._links.in_order(at for at in after if id in self[at].depends_on)
 
     def ancestors(self, id: str) -> list[Event]:
         """List all events on which this one rests, over any number of links."""
-        return self._reach(id, lambda at: self._events[at].supports())
+        self[id]
+        return self._links.reach(id, self._links.before)
 
     def descendants(self, id: str) -> list[Event]:
         """List all events that rest on this one, over any number of links."""
-        return self._reach(id, self._after.__getitem__)
+        self[id]
+        return self._links.reach(id, self._links.after)
 
     def topological(self) -> list[Event]:
         """List the events so that each comes after all on which it rests, else in order."""
-        if self._topological is None:
-            waits = {event.id: len(event.supports()) for event in self._events.values()}
-            place = self._place()
-            names = list(self._events)
-            ready = [place[id] for id, count in waits.items() if not count]
-            sorted_events: list[Event] = []
-            while ready:
-                id = names[heapq.heappop(ready)]
-                sorted_events.append(self._events[id])
-                for after in self._after[id]:
-                    waits[after] -= 1
-                    if not waits[after]:
-                        heapq.heappush(ready, place[after])
-            self._topological = tuple(sorted_events)
-        return list(self._topological)
-
-    def _place(self) -> dict[str, int]:
-        if self._places is None:
-            self._places = {id: n for n, id in enumerate(self._events)}
-        return self._places
-
-    def _in_order(self, ids: Iterable[str]) -> list[Event]:
-        return [self._events[id] for id in sorted(set(ids), key=self._place().__getitem__)]
-
-    def _reach(self, id: str, step: Any) -> list[Event]:
-        self[id]
-        found: set[str] = set()
-        waiting = [id]
-        while waiting:
-            for other in step(waiting.pop()):
-                if other not in found:
-                    found.add(other)
-                    waiting.append(other)
-        return self._in_order(found)
-
-    def _path(self, start: str, end: str) -> list[str] | None:
-        """Return a way from `start` down to `end`, both included."""
-        came_from = {start: start}
-        waiting = [start]
-        while waiting:
-            at = waiting.pop()
-            if at == end:
-                path = [at]
-                while path[-1] != start:
-                    path.append(came_from[path[-1]])
-                return path[::-1]
-            for after in self._after[at]:
-                if after not in came_from:
-                    came_from[after] = at
-                    waiting.append(after)
-        return None
+        return self._links.topological()
 
     # Questions
 
@@ -323,27 +248,11 @@ class Chain:
         `text` is looked for in decision, reasoning and alternatives, in any case; `pattern` is a
         regular expression on the same.
         """
-        for name, value in (("types", types), ("sources", sources)):
-            if isinstance(value, str):
-                raise ValueError(f"`{name}` must be a collection of strings, got {value!r}")
-        compiled = None if pattern is None else re.compile(pattern)
-
-        def fits(event: Event) -> bool:
-            stated, at = event.confidence, event.time_s
-            return (
-                (where is None or where(event))
-                and (types is None or event.type in types)
-                and (sources is None or event.source in sources)
-                and (min_confidence is None or (stated is not None and stated >= min_confidence))
-                and (max_confidence is None or (stated is not None and stated <= max_confidence))
-                and (stage is None or event.stage == stage)
-                and (since_s is None or (at is not None and at >= since_s))
-                and (until_s is None or (at is not None and at <= until_s))
-                and (text is None or matches_text(event, text))
-                and (compiled is None or any(compiled.search(t) for t in event_texts(event)))
-            )
-
-        return [event for event in self._events.values() if fits(event)]
+        return find(
+            self._events.values(), where, types=types, sources=sources,
+            min_confidence=min_confidence, max_confidence=max_confidence, text=text,
+            pattern=pattern, stage=stage, since_s=since_s, until_s=until_s,
+        )  # fmt: skip
 
     def decision_points(self) -> list[Event]:
         """List the events that name at least one alternative."""
@@ -356,6 +265,19 @@ class Chain:
             for event in self._events.values()
             if event.confidence is not None and event.confidence < threshold
         ]
+
+    def contradictions(self) -> list[Contradiction]:
+        """List where the chain speaks against itself, each with the rule that finds it.
+
+        One event names another in `contradicts`; what was turned down is chosen later; or one
+        decision is both chosen and rejected. Texts are compared without case, width, white space
+        and punctuation.
+        """
+        return find_contradictions(self)
+
+    def validate(self) -> list[Problem]:
+        """List what is odd about the events; links are sound in every chain."""
+        return find_problems(self)
 
     def unresolved(self) -> list[Event]:
         """List the doubts on which no decision and no synthesis rests."""
@@ -404,30 +326,14 @@ class Chain:
             code_blocks=self.code_blocks,
             parse_report=self.parse_report,
         )
-        chain._append(events, keep_order=True)
+        chain.restore(events)
         return chain
 
     # Storage
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe mapping that `from_dict` reads; nothing is left out."""
-        report = self.parse_report
-        events = [event.to_dict() for event in self._events.values()]
-        account: dict[str, Any] | None = None
-        if report is not None:
-            parsed = [event.to_dict() for event in report.events]
-            # The events as parsed, where the chain has other ones by now.
-            account = account_to_dict(report) | {"events": None if parsed == events else parsed}
-        return {
-            "schema": SCHEMA,
-            "id": self.id,
-            "task": self.task,
-            "metadata": dict(self.metadata),
-            "text": self.text,
-            "code_blocks": [asdict(block) for block in self.code_blocks],
-            "parse_report": account,
-            "events": events,
-        }
+        return chain_to_dict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Chain:
@@ -440,30 +346,7 @@ class Chain:
         ValueError, KeyError, TypeError, CausalTraceError
             If it is not what `to_dict` writes.
         """
-        if data.get("schema") != SCHEMA:
-            raise SchemaVersionError(data.get("schema"), SCHEMA)
-        events = [Event.from_dict(event) for event in data["events"]]
-        blocks = tuple(CodeBlock(**block) for block in data["code_blocks"])
-        account = data["parse_report"]
-        report = None
-        if account is not None:
-            parsed = account["events"]
-            report = account_from_dict(
-                account,
-                events=tuple(events if parsed is None else map(Event.from_dict, parsed)),
-                text=data["text"],
-                code_blocks=blocks,
-            )
-        chain = cls(
-            data["task"],
-            id=data["id"],
-            metadata=data["metadata"],
-            text=data["text"],
-            code_blocks=blocks,
-            parse_report=report,
-        )
-        chain._append(events, keep_order=True)
-        return chain
+        return chain_from_dict(data)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Chain) and self.to_dict() == other.to_dict()

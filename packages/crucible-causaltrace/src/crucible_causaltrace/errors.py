@@ -13,6 +13,8 @@ CausalTraceError
     SchemaVersionError     stored by a version that this one does not know
     ExportTooLargeError    more events than the format can draw
     InputTooLargeError     more text than `max_chars`
+    ProbeFailedError       more than a fifth of a probe's calls failed; `report` holds the rest
+    MissingExtraError      an optional dependency is not installed
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crucible_causaltrace.accounting import Issue
+    from crucible_causaltrace.faithfulness import FaithfulnessReport
 
 
 class CausalTraceError(Exception):
@@ -149,3 +152,27 @@ class InputTooLargeError(CausalTraceError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.size, self.limit)
+
+
+class ProbeFailedError(CausalTraceError):
+    """Too many calls of a probe failed; `report` holds what the others said."""
+
+    def __init__(self, report: FaithfulnessReport) -> None:
+        self.report = report
+        super().__init__(f"{report.failed} of the {report.calls} calls of the probe failed")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.report,)
+
+
+class MissingExtraError(CausalTraceError):
+    """A part of this package needs an extra that is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f'this needs the extra {extra!r}: uv pip install "crucible-causaltrace[{extra}]"'
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.extra,)
