@@ -219,7 +219,7 @@ def test_what_cannot_be_exported_is_refused_before_a_file_appears(monkeypatch, t
     with pytest.raises(UnknownExperimentError):
         export("exp_nobody", "csv", store=MemoryStore())
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("crucible_telemetry.exports.parquet.find_spec", lambda name: None)
+    monkeypatch.setattr("crucible_telemetry.extras.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "crucible-telemetry\[parquet\]"'):
         export(experiment, "parquet")
     assert list(tmp_path.iterdir()) == []

@@ -142,12 +142,6 @@ def test_stores_open_by_address(tmp_path, monkeypatch):
             open_store(wrong)
 
 
-def test_postgresql_says_that_it_is_not_built_yet_and_hides_the_password():
-    with pytest.raises(StoreUnavailableError, match="not built yet") as caught:
-        open_store("postgresql://user:secret@host/db")
-    assert "secret" not in str(caught.value)
-
-
 def test_a_large_memory_store_warns_once(monkeypatch):
     monkeypatch.setattr("crucible_telemetry.stores.memory._MANY_ROWS", 2)
     store = MemoryStore()

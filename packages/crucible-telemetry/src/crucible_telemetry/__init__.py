@@ -1,23 +1,26 @@
 """Lossless, isolated capture of what happens in an experiment: store, measure, export."""
 
-from crucible_telemetry import query
 from crucible_telemetry.context import bind, current_experiment
 from crucible_telemetry.event import Event
 from crucible_telemetry.executor import ContextExecutor
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.exports import export, export_async
+from crucible_telemetry.filters import F
 from crucible_telemetry.metrics import calculate_metrics, compare_experiments
 from crucible_telemetry.starting import start_experiment, stop_experiment, stop_experiment_async
 from crucible_telemetry.stores.memory import MemoryStore
 from crucible_telemetry.stores.opening import open_store
 from crucible_telemetry.stores.port import Store
+from crucible_telemetry.stores.postgres import PostgresStore
 from crucible_telemetry.stores.sqlite import SQLiteStore
 
 __all__ = [
     "ContextExecutor",
     "Event",
     "Experiment",
+    "F",
     "MemoryStore",
+    "PostgresStore",
     "SQLiteStore",
     "Store",
     "bind",
@@ -27,7 +30,6 @@ __all__ = [
     "export",
     "export_async",
     "open_store",
-    "query",
     "start_experiment",
     "stop_experiment",
     "stop_experiment_async",

@@ -15,6 +15,7 @@ from crucible_telemetry.clock import Clock
 from crucible_telemetry.context import activated, leave
 from crucible_telemetry.errors import ExperimentStateError, OpenSpansWarning, SpillWarning
 from crucible_telemetry.event import Event
+from crucible_telemetry.filters import Filter
 from crucible_telemetry.outcome import Outcome
 from crucible_telemetry.process import PROCESS
 from crucible_telemetry.recording import recorded
@@ -269,6 +270,7 @@ class Experiment:
 
     def events(
         self,
+        where: Filter | None = None,
         *,
         names: Collection[str] | None = None,
         outcomes: Collection[Outcome] | None = None,
@@ -291,6 +293,7 @@ class Experiment:
         return query.events(
             self.store,
             self.id,
+            where,
             names=names,
             outcomes=outcomes,
             since_ns=since_ns,

@@ -7,6 +7,7 @@ from typing import Any
 
 from crucible_telemetry.errors import UnknownExperimentError
 from crucible_telemetry.event import Event
+from crucible_telemetry.filters import Filter, check_filter
 from crucible_telemetry.outcome import OUTCOMES, Outcome
 from crucible_telemetry.provenance import is_gone
 from crucible_telemetry.records import ExperimentRecord, WriterRecord
@@ -51,6 +52,7 @@ def experiment(store: Store, id: str) -> ExperimentRecord:
 def events(
     store: Store,
     id: str,
+    where: Filter | None = None,
     *,
     names: Collection[str] | None = None,
     outcomes: Collection[Outcome] | None = None,
@@ -64,6 +66,8 @@ def events(
 
     Parameters
     ----------
+    where : Filter, optional
+        Keep what fulfils it, as `F("duration_s") > 1.0`.
     names, outcomes : collection of str, optional
         Keep only these.
     since_ns, until_ns : int, optional
@@ -86,6 +90,7 @@ def events(
         raise ValueError(f"`names` must be a collection of names, got the text {names!r}")
     if outcomes is not None and not set(outcomes) <= set(OUTCOMES):
         raise ValueError(f"`outcomes` must be some of {', '.join(OUTCOMES)}, got {outcomes!r}")
+    check_filter(where)
     for parameter, value in (("last_n", last_n), ("limit", limit)):
         if value is not None and value < 1:
             raise ValueError(f"`{parameter}` must be >= 1, got {value}")
@@ -95,6 +100,7 @@ def events(
         outcomes=None if outcomes is None else tuple(outcomes),
         since_ns=since_ns,
         until_ns=until_ns,
+        where=where,
         last_n=last_n,
         limit=limit,
     )

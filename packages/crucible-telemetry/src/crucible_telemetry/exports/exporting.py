@@ -11,6 +11,8 @@ from crucible_telemetry import query
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.exports import delimited, parquet
 from crucible_telemetry.exports.manifest import Tally, manifest, manifest_path, sha256_of
+from crucible_telemetry.extras import require
+from crucible_telemetry.filters import Filter, check_filter
 from crucible_telemetry.lines import line_of
 from crucible_telemetry.records import ExperimentRecord
 from crucible_telemetry.schema import NAMES, Row, check_columns
@@ -29,6 +31,7 @@ def export(
     path: str | Path | None = None,
     store: Store | str | Path | None = None,
     columns: Sequence[str] | None = None,
+    where: Filter | None = None,
     formula_guard: bool = True,
 ) -> Path:
     """Write the events of an experiment to a file, with a manifest beside it.
@@ -46,6 +49,8 @@ def export(
         Where to look for an id of another process; as for `open_store`.
     columns : sequence of str, optional
         Columns of `Event` to keep; all by default.
+    where : Filter, optional
+        Keep only events that fulfil it; the manifest then names no gaps.
     formula_guard : bool
         CSV only: put `'` before text that a spreadsheet would run as a formula.
 
@@ -67,9 +72,10 @@ def export(
     """
     if format not in get_args(Format):
         raise ValueError(f'`format` must be "csv", "jsonl" or "parquet", got {format!r}')
+    check_filter(where)
     kept = NAMES if columns is None else check_columns(columns)
     if format == "parquet":
-        parquet.check_installed()
+        require("parquet")
     with own_span("export"), located(experiment, store) as (opened, id):
         record = query.experiment(opened, id)
         target = Path(path) if path is not None else _default_path(record, format)
@@ -78,7 +84,7 @@ def export(
         guarded: int | None = None
 
         def rows() -> Iterator[Row]:
-            return tally.watch(query.rows(opened, Query(experiments=(id,))))
+            return tally.watch(query.rows(opened, Query(experiments=(id,), where=where)))
 
         try:
             if format == "jsonl":
@@ -93,6 +99,7 @@ def export(
                 format=format,
                 columns=kept,
                 tally=tally,
+                filtered=where is not None,
                 sha256=sha256_of(temporary),
                 guarded_cells=guarded,
             )
@@ -114,6 +121,7 @@ async def export_async(
     path: str | Path | None = None,
     store: Store | str | Path | None = None,
     columns: Sequence[str] | None = None,
+    where: Filter | None = None,
     formula_guard: bool = True,
 ) -> Path:
     """Do what `export` does, without blocking the event loop."""
@@ -126,6 +134,7 @@ async def export_async(
             path=path,
             store=store,
             columns=columns,
+            where=where,
             formula_guard=formula_guard,
         )
     )

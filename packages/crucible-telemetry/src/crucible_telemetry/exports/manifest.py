@@ -39,8 +39,11 @@ class Tally:
             yield row
         self._complete = True
 
-    def writers(self, record: ExperimentRecord) -> list[dict[str, Any]]:
-        """Return first, last and missing numbers of each writer, missing ones as ranges."""
+    def writers(self, record: ExperimentRecord, *, filtered: bool) -> list[dict[str, Any]]:
+        """Return first, last and missing numbers of each writer, missing ones as ranges.
+
+        Where a filter left rows out on purpose, what is missing cannot be told: None.
+        """
         lasts = {writer.writer_id: writer.last_seq or 0 for writer in record.writers}
         found = []
         for writer_id in sorted({*self._numbers, *(w for w, last in lasts.items() if last)}):
@@ -52,7 +55,7 @@ class Tally:
                     "first_seq": numbers[0] if numbers else None,
                     "last_seq": numbers[-1] if numbers else None,
                     "rows": len(numbers),
-                    "gaps": _gaps(numbers, end),
+                    "gaps": None if filtered else _gaps(numbers, end),
                 }
             )
         return found
@@ -64,6 +67,7 @@ def manifest(
     format: str,
     columns: tuple[str, ...],
     tally: Tally,
+    filtered: bool,
     sha256: str,
     guarded_cells: int | None,
 ) -> dict[str, Any]:
@@ -74,7 +78,8 @@ def manifest(
         "experiment": record.to_dict(),
         "columns": list(columns),
         "rows": tally.rows,
-        "writers": tally.writers(record),
+        "writers": tally.writers(record, filtered=filtered),
+        "filtered": filtered,
         "sha256": sha256,
         "versions": installed_versions(),
         "git_commit": record.git_commit,

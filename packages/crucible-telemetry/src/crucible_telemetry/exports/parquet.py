@@ -2,25 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from crucible_telemetry import query
-from crucible_telemetry.errors import MissingExtraError
 from crucible_telemetry.experiment import Experiment
+from crucible_telemetry.extras import require
 from crucible_telemetry.schema import COLUMNS, INDEX, NAMES, Row
 from crucible_telemetry.sources import located
 from crucible_telemetry.stores.port import Query, Store
 
 _ROW_GROUP = 65_536
-
-
-def check_installed() -> None:
-    """Raise `MissingExtraError` without pyarrow."""
-    if find_spec("pyarrow") is None:
-        raise MissingExtraError("parquet")
 
 
 def to_arrow(experiment: Experiment | str, *, store: Store | str | Path | None = None) -> Any:
@@ -35,7 +28,7 @@ def to_arrow(experiment: Experiment | str, *, store: Store | str | Path | None =
     UnknownExperimentError
         If the store has no experiment of that id.
     """
-    check_installed()
+    require("parquet")
     import pyarrow as pa
 
     with located(experiment, store) as (opened, id):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from crucible_telemetry import query
 from crucible_telemetry.experiment import Experiment
+from crucible_telemetry.filters import Filter, check_filter
 from crucible_telemetry.metrics.intervals import check_confidence, percentile, quantile, wilson
 from crucible_telemetry.metrics.lineage import ROOT, Lineage
 from crucible_telemetry.metrics.report import (
@@ -58,6 +59,7 @@ def calculate_metrics(
     *,
     store: Store | str | Path | None = None,
     names: Collection[str] | None = None,
+    where: Filter | None = None,
     confidence: float = 0.95,
 ) -> MetricsReport:
     """Measure latency, reliability, cost and tokens of an experiment.
@@ -71,6 +73,9 @@ def calculate_metrics(
     names : collection of str, optional
         Names of the events that count as requests. By default they are the outermost events that
         have a duration. Cost and tokens are those of these events and of all inside them.
+    where : Filter, optional
+        Measure only events that fulfil it. What is outside or inside what, and so which event is
+        outermost, is found among these.
     confidence : float, in (0, 1)
         Of every interval.
 
@@ -86,6 +91,7 @@ def calculate_metrics(
     duration, `by_model` those that name a model while none inside does.
     """
     check_confidence(confidence)
+    check_filter(where)
     if isinstance(names, str):
         raise ValueError(f"`names` must be a collection of names, got the text {names!r}")
     events: list[_Event] = []
@@ -94,7 +100,7 @@ def calculate_metrics(
     sampled = 0
     with located(experiment, store) as (opened, id):
         query.experiment(opened, id)
-        for row in query.rows(opened, Query(experiments=(id,))):
+        for row in query.rows(opened, Query(experiments=(id,), where=where)):
             events.append(_Event(*[row[at] for at in _TAKEN]))
             links.append((row[_LINKS[0]], row[_LINKS[1]], row[_LINKS[2]]))
             count, last = sequences.get(row[_WRITER], (0, 0))
@@ -119,7 +125,7 @@ def calculate_metrics(
     elapsed = _elapsed_s(requests)
     notes = _warnings(reliability, cost, len(requests) - judged)
     missing = sum(last - count for count, last in sequences.values())
-    if missing:
+    if missing and where is None:
         notes.append(f"{missing} events are missing from the store: their numbers are skipped.")
     if sampled:
         notes.append(f"{sampled} events were sampled; the numbers are of the sample, unweighted.")

@@ -84,4 +84,5 @@ def _matches(row: Row, query: Query) -> bool:
         and (query.outcomes is None or row[_OUTCOME] in query.outcomes)
         and (query.since_ns is None or row[_START] >= query.since_ns)
         and (query.until_ns is None or row[_START] < query.until_ns)
+        and (query.where is None or query.where.keeps(row))
     )

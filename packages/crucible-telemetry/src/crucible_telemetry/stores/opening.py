@@ -8,6 +8,7 @@ from pathlib import Path
 from crucible_telemetry.errors import StoreUnavailableError, TelemetryError
 from crucible_telemetry.stores.memory import MemoryStore
 from crucible_telemetry.stores.port import Store
+from crucible_telemetry.stores.postgres import PostgresStore
 from crucible_telemetry.stores.sqlite import SQLiteStore
 
 VARIABLE = "CRUCIBLE_TELEMETRY_STORE"
@@ -21,15 +22,18 @@ def open_store(url: str | Path | None = None) -> Store:
     ----------
     url : str or path, optional
         "memory:", a path, or "sqlite:///path" (three slashes before a relative path, four before
-        an absolute one). None reads the environment variable CRUCIBLE_TELEMETRY_STORE, and falls
-        back to `.crucible/telemetry.sqlite` under the working directory.
+        an absolute one), or "postgresql://user:password@host/database". None reads the environment
+        variable CRUCIBLE_TELEMETRY_STORE, and falls back to `.crucible/telemetry.sqlite` under the
+        working directory.
 
     Raises
     ------
     ValueError
         If the scheme is unknown.
     StoreUnavailableError
-        If the store cannot be opened. PostgreSQL is not built yet and raises it too.
+        If the store cannot be opened.
+    MissingExtraError
+        If it is PostgreSQL and the extra "postgres" is not installed.
     """
     if url is None:
         url = os.environ.get(VARIABLE) or DEFAULT
@@ -45,11 +49,11 @@ def open_store(url: str | Path | None = None) -> Store:
             raise ValueError('`url` must be like "sqlite:///relative/path", got ' + repr(url))
         return SQLiteStore(rest[1:])
     if scheme.partition("+")[0] in ("postgresql", "postgres"):
-        # The address is not shown: it may hold a password.
-        raise StoreUnavailableError(
-            "postgresql://...", "PostgreSQL is not built yet; use a path or memory:"
-        )
-    raise ValueError(f'`url` must be "memory:", a path or "sqlite:///path", got scheme {scheme!r}')
+        return PostgresStore(url)
+    raise ValueError(
+        '`url` must be "memory:", a path, "sqlite:///path" or "postgresql://...", '
+        f"got scheme {scheme!r}"
+    )
 
 
 @contextmanager

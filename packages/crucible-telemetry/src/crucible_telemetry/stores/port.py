@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from crucible_telemetry.filters import Filter
 from crucible_telemetry.schema import Row
 
 Kind = Literal["experiment", "writer", "cursor"]
@@ -15,7 +16,8 @@ class Query:
     """Which rows, of which experiments; None does not restrict.
 
     `since_ns` is inclusive, `until_ns` exclusive, both by `start_ns`. `last_n` keeps the latest,
-    `limit` the first of what is left.
+    `limit` the first of what is left. A store that cannot translate `where` into its own language
+    asks `where.keeps(row)`.
     """
 
     experiments: tuple[str, ...]
@@ -23,6 +25,7 @@ class Query:
     outcomes: tuple[str, ...] | None = None
     since_ns: int | None = None
     until_ns: int | None = None
+    where: Filter | None = None
     last_n: int | None = None
     limit: int | None = None
 

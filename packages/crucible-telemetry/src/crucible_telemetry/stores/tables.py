@@ -2,6 +2,17 @@
 
 from functools import cache
 
+from crucible_telemetry.filters import (
+    Compare,
+    Either,
+    Every,
+    Field,
+    Filter,
+    IsNone,
+    Matches,
+    Not,
+    kind_of,
+)
 from crucible_telemetry.schema import COLUMNS
 from crucible_telemetry.stores.port import Query
 
@@ -9,6 +20,7 @@ _TYPES = {"text": "TEXT", "integer": "INTEGER", "real": "REAL", "hex": "BLOB", "
 # (experiment_id, writer_id) is one integer on disk.
 _OWN = COLUMNS[2:]
 WIDTH = 1 + len(_OWN)
+_HEX = frozenset(column.name for column in COLUMNS if column.kind == "hex")
 
 CREATE = (
     "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, experiment_id TEXT NOT NULL, "
@@ -55,6 +67,8 @@ def select(query: Query) -> tuple[str, list[object]]:
     if query.until_ns is not None:
         where.append("e.start_ns < ?")
         values.append(query.until_ns)
+    if query.where is not None:
+        where.append(condition(query.where, values))
     names = ", ".join(["s.experiment_id", "s.writer_id", *(f"e.{column.name}" for column in _OWN)])
     text = (
         f"SELECT {names} FROM event e JOIN stream s ON s.id = e.stream_id "
@@ -69,6 +83,55 @@ def select(query: Query) -> tuple[str, list[object]]:
         text += " LIMIT ?"
         values.append(query.limit)
     return text, values
+
+
+def condition(where: Filter, values: list[object]) -> str:
+    """Return the SQL of a filter, which is 0 or 1 and never NULL; its values are bound."""
+    if isinstance(where, Not):
+        return f"NOT {condition(where.part, values)}"
+    if isinstance(where, Every | Either):
+        word, nothing = (" AND ", "1") if isinstance(where, Every) else (" OR ", "0")
+        parts = [condition(part, values) for part in where.parts]
+        return f"({word.join(parts)})" if parts else nothing
+    if isinstance(where, IsNone):
+        return f"{_value(where.field, values)} IS NULL"
+    if isinstance(where, Matches):
+        guard = _guard(where.field, "text", values)
+        text = f"({guard}COALESCE({_value(where.field, values)} GLOB ?, 0))"
+        values.append(where.glob.replace("[", "[[]"))
+        return text
+    if isinstance(where, Compare):
+        guard = _guard(where.field, kind_of(where.value), values)
+        text = f"({guard}COALESCE({_value(where.field, values)} {where.by} ?, 0))"
+        values.append(where.value)
+        return text
+    raise TypeError(f"no filter of this package: {where!r}")
+
+
+_JSON_TYPES = {"text": "('text')", "number": "('integer', 'real')", "truth": "('true', 'false')"}
+
+
+def _guard(field: Field, kind: str | None, values: list[object]) -> str:
+    """Return what keeps values of another kind out: SQLite gives all kinds one order."""
+    if not field.is_attribute or kind is None:
+        return ""
+    values.append(_path(field))
+    return f"COALESCE(json_type(e.attributes, ?) IN {_JSON_TYPES[kind]}, 0) AND "
+
+
+def _value(field: Field, values: list[object]) -> str:
+    if field.is_attribute:
+        values.append(_path(field))
+        return "json_extract(e.attributes, ?)"
+    if field.name in ("experiment_id", "writer_id"):
+        return f"s.{field.name}"
+    column = f"e.{field.name}"
+    return f"iif({column} IS NULL, NULL, lower(hex({column})))" if field.name in _HEX else column
+
+
+def _path(field: Field) -> str:
+    # The label form of `->>` would take a dot in a key for a step down.
+    return f'$."{field.name}"'
 
 
 def _one_of(column: str, wanted: tuple[str, ...], values: list[object]) -> str:
