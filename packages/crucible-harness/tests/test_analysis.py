@@ -154,3 +154,91 @@ def test_fewer_than_two_complete_items_give_no_verdict(replayed, options):
     assert h.outcome == "not computed"
     assert h.contrast.p_value is None
     assert analyse(result.path).to_dict()["hypotheses"][0]["contrast"]["reason"]
+
+
+def test_the_default_analysis_keeps_its_type_1_error_with_repeats_at_temperature_0():
+    # Harness specification, acceptance 3: 50 items, item effects, 3 identical repeats, no true
+    # difference. Taken as 150 independent pairs the same data reject in about 21 %.
+    import numpy as np
+
+    from crucible_bench import compare_paired
+    from crucible_harness.contrasts import Levels, difference
+
+    rng = np.random.default_rng(20)
+    rejected = naive = 0
+    runs = 2_000
+    for _ in range(runs):
+        p = 1 / (1 + np.exp(-(1 + 2 * rng.normal(size=50))))
+        control, treatment = ((rng.random(50) < p).astype(float) for _ in range(2))
+        c, t = (np.repeat(row[:, None], 3, axis=1) for row in (control, treatment))
+        found = difference(c, t, levels=Levels(alpha=0.05, family=1), labels=("a", "b"))
+        rejected += found.p_value is not None and found.p_value <= 0.05
+        independent = compare_paired(c.ravel(), t.ravel(), robustness=False).p_value
+        naive += independent is not None and independent <= 0.05
+    assert rejected / runs <= 0.06
+    assert 0.17 <= naive / runs <= 0.27
+
+
+def test_a_criterion_on_a_percentile_bounds_the_percentile(options):
+    from worlds import sums
+
+    from crucible_harness import Condition, Experiment
+
+    def slow(item):
+        return {"text": "0", "latency_s": 9.0 if item.id in ("sum/3", "sum/7") else 0.1}
+
+    def outcome(label, at_most):
+        experiment = Experiment(
+            "slow",
+            dataset=sums(100),
+            conditions=[Condition("treatment", call=slow), Condition("control", call=slow)],
+            metrics=["accuracy", "latency_s:p90", "latency_s:p99"],
+            seed=1,
+            hypotheses=[
+                hypothesis(
+                    0.05,
+                    criteria=(Criterion(metric=label, condition="treatment", at_most=at_most),),
+                )
+            ],
+        )
+        (h,) = run_sync(experiment, options=options).analysis.hypotheses
+        return h.criteria[0].outcome
+
+    assert outcome("latency_s:p90", 0.2) == "supported"  # the mean, .278, would refute it
+    assert outcome("latency_s:p90", 0.05) == "not supported"
+    assert outcome("latency_s:p99", 10.0) == "inconclusive"  # 100 items cannot bound a P99
+
+
+def test_price_against_quality_and_groups_of_items(options):
+    from worlds import simulated, sums
+
+    from crucible_harness import Condition, Experiment
+
+    experiment = Experiment(
+        "front",
+        dataset=sums(40),
+        conditions=[
+            Condition("good", simulated("good", 0.95, price=(10.0, 20.0))),
+            Condition("cheap", simulated("cheap", 0.5, price=(1.0, 2.0))),
+            Condition("bad", simulated("bad", 0.2, price=(5.0, 9.0))),
+        ],
+        seed=1,
+    )
+    analysis = run_sync(experiment, options=options).analysis
+    assert [p.condition for p in analysis.front] == ["cheap", "good"]
+    assert all(p.probability > 0.9 for p in analysis.front)
+    groups = analysis.by_field["kind"]
+    assert set(groups) == {"odd", "even"}
+    n = {value: at["good"].n for value, at in groups.items()}
+    assert n == {"odd": 20, "even": 20}
+
+
+def test_a_score_that_falls_along_the_schedule_is_a_warning(replayed, options):
+    experiment = replayed({"a": "1" * 60, "b": "1" * 60})
+    order = [cell.item for cell in experiment.schedule() if cell.condition == "b"]
+    place = {item: n for n, item in enumerate(order)}
+    falling = "".join("1" if place[i] < 30 else "0" for i in experiment.dataset.ids)
+    analysis = run_sync(replayed({"a": "10" * 30, "b": falling}), options=options).analysis
+    warnings = [w for w in analysis.warnings if "along the schedule" in w]
+    assert len(warnings) == 1
+    assert "accuracy of b falls" in warnings[0]

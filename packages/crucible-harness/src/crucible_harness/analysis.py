@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
+from crucible_harness.diagnostics import FrontPoint, by_field, changes_of_model, cost_front, drift
+from crucible_harness.estimates import Estimate1
 from crucible_harness.exploratory import unplanned
 from crucible_harness.hypotheses import HypothesisResult, resolve
 from crucible_harness.metrics import Metric
@@ -26,6 +28,8 @@ class Analysis:
     hypotheses: tuple[HypothesisResult, ...]
     exploratory: tuple[HypothesisResult, ...]
     missing: MissingTable
+    front: tuple[FrontPoint, ...]
+    by_field: Mapping[str, Mapping[str, Mapping[str, Estimate1]]]
     deviations: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -64,8 +68,10 @@ def analyse_run(run: RecordedRun) -> Analysis:
         hypotheses=confirmatory,
         exploratory=declared + others,
         missing=missing,
+        front=cost_front(run, observed),
+        by_field=by_field(run, observed),
         deviations=_deviations(run),
-        warnings=missing.warnings,
+        warnings=(*missing.warnings, *drift(run), *changes_of_model(run)),
     )
 
 

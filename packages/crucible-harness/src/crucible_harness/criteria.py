@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crucible_harness.claims import Criterion
-from crucible_harness.estimates import ends, is_share
+from crucible_harness.estimates import ends, estimate, is_share, percentile_of
 from crucible_harness.metrics import Metric
 from crucible_harness.observations import Observations, by_item
 from crucible_harness.recorded import RecordedRun
@@ -30,22 +30,26 @@ class CriterionResult:
 def prove(
     criterion: Criterion, run: RecordedRun, observed: Mapping[str, Observations]
 ) -> CriterionResult:
-    """Prove or refute a bound by one-sided 95 % limits (Clopper-Pearson for shares, else t)."""
-    from crucible_bench.intervals import mean_interval, proportion_interval
+    """Prove or refute a bound by one-sided 95 % limits.
+
+    Clopper-Pearson for shares, order statistics for percentiles, else t over items.
+    """
+    from crucible_bench.intervals import proportion_interval
 
     metric = metric_named(run, criterion.metric)
-    items = by_item(observed[metric.name].counted[criterion.condition])
-    items = items[np.isfinite(items)]
-    low = high = value = None
-    if items.size >= 2:
-        value = float(items.mean())
-        if is_share(items, metric):
-            interval = proportion_interval(
+    values = observed[metric.name].counted[criterion.condition]
+    items = by_item(values)
+    items = items[~np.isnan(items)]
+    if items.size >= 2 and percentile_of(metric.reducer) is None and is_share(items, metric):
+        value: float | None = float(items.mean())
+        low, high = ends(
+            proportion_interval(
                 int(items.sum()), items.size, confidence=0.90, method="clopper_pearson"
             )
-        else:
-            interval = mean_interval(items, confidence=0.90)
-        low, high = ends(interval)
+        )
+    else:
+        found = estimate(values, metric.reducer, metric, confidence=0.90)
+        value, low, high = found.value, found.low, found.high
     return CriterionResult(
         metric=criterion.metric,
         condition=criterion.condition,
@@ -61,14 +65,16 @@ def prove(
 def _bounded(
     low: float | None, high: float | None, *, at_least: float | None, at_most: float | None
 ) -> Outcome:
-    if low is None or high is None:
+    """Judge by the limit on the side of the bound; a limit that is not known proves nothing."""
+    if low is None and high is None:
         return "not computed"
     if at_least is not None:
-        holds, fails = low >= at_least, high < at_least
-    elif at_most is not None:
-        holds, fails = high <= at_most, low > at_most
+        holds = low is not None and low >= at_least
+        fails = high is not None and high < at_least
     else:
-        return "not computed"
+        assert at_most is not None  # a criterion has one of the two
+        holds = high is not None and high <= at_most
+        fails = low is not None and low > at_most
     return "supported" if holds else "not supported" if fails else "inconclusive"
 
 

@@ -29,8 +29,10 @@ class Estimate1:
     censored: int = 0
 
 
-def estimate(values: Array, reducer: str, metric: Metric) -> Estimate1:
-    """Reduce one condition's observations to one number with a 95 % interval.
+def estimate(
+    values: Array, reducer: str, metric: Metric, *, confidence: float = CONFIDENCE
+) -> Estimate1:
+    """Reduce one condition's observations to one number with an interval.
 
     Parameters
     ----------
@@ -52,14 +54,14 @@ def estimate(values: Array, reducer: str, metric: Metric) -> Estimate1:
         return Estimate1(value=None, low=None, high=None, n=0, method="none")
     percentile = percentile_of(reducer)
     if percentile is not None:
-        return _quantile(items, percentile)
+        return _quantile(items, percentile, confidence)
     finite = items[np.isfinite(items)]
     if reducer in ("mean", "rate"):
         if values.shape[1] == 1 and is_share(items, metric):
-            low, high = ends(proportion_interval(int(items.sum()), n, confidence=CONFIDENCE))
+            low, high = ends(proportion_interval(int(items.sum()), n, confidence=confidence))
             method = "Wilson"
         elif finite.size >= 2:
-            low, high = ends(mean_interval(finite, confidence=CONFIDENCE))
+            low, high = ends(mean_interval(finite, confidence=confidence))
             method = "t over items"
         else:
             low = high = None
@@ -80,7 +82,7 @@ def is_share(items: Array, metric: Metric) -> bool:
     return metric.bounds == (0.0, 1.0) and bool(np.isin(items, (0.0, 1.0)).all())
 
 
-def _quantile(items: Array, percentile: float) -> Estimate1:
+def _quantile(items: Array, percentile: float, confidence: float) -> Estimate1:
     """Estimate a percentile of latencies, some only known to be longer than all others."""
     from crucible_bench.quantiles import quantile
 
@@ -89,7 +91,9 @@ def _quantile(items: Array, percentile: float) -> Estimate1:
     if seen.size == 0 or n < 2:
         return Estimate1(value=None, low=None, high=None, n=n, method="none", censored=censored)
     longest = float(seen.max())
-    result = quantile(np.where(np.isinf(items), 2 * longest + 1, items), percentile)
+    result = quantile(
+        np.where(np.isinf(items), 2 * longest + 1, items), percentile, confidence=confidence
+    )
 
     def known(value: float | None) -> float | None:
         return None if value is None or value > longest else float(value)
