@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from crucible_ensemble.model import CompletionLike
 
-Finish = Literal["stop", "length", "filtered", "tool", "unknown"]
+Finish = Literal["stop", "length", "filtered", "tool", "limit", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
