@@ -14,6 +14,10 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+async def add_later(a: int, b: int) -> int:
+    return a + b
+
+
 async def fail(reason: str) -> str:
     raise RuntimeError(reason)
 
@@ -95,9 +99,10 @@ def test_the_time_limit_ends_the_loop_in_virtual_time():
             return await super().generate(prompt, **options)
 
     async def main():
-        model = Slow(call("add", a=1, b=1))
+        # in a task and not in a thread, which virtual time would not wait for
+        model = Slow(call("add_later", a=1, b=1))
         started = trio.current_time()
-        said = await ToolLoop(model, [add], max_s=10.0, max_turns=9).generate("Forever.")
+        said = await ToolLoop(model, [add_later], max_s=10.0, max_turns=9).generate("Forever.")
         return said, trio.current_time() - started
 
     said, elapsed = trio.run(main, clock=MockClock(autojump_threshold=0))
