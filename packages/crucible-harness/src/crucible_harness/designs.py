@@ -107,7 +107,8 @@ class Factorial:
         """Return what is hashed."""
         return {
             "kind": "factorial",
-            "factors": {name: list(levels) for name, levels in self.factors.items()},
+            # A list, since their order names the reference and JSON mappings are sorted.
+            "factors": [[name, list(levels)] for name, levels in self.factors.items()],
             "within": self.within,
             "counterbalance": self.counterbalance,
             "block_by": self.block_by,
@@ -173,7 +174,7 @@ def read_design(stored: Mapping[str, Any]) -> Design:
         case "between":
             return Between(**rest)
         case "factorial":
-            return Factorial(**rest)
+            return Factorial(**{**rest, "factors": dict(rest["factors"])})
         case "dose_response":
             return DoseResponse(**rest)
     raise ValueError(
