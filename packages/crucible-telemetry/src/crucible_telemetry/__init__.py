@@ -6,7 +6,7 @@ from crucible_telemetry.executor import ContextExecutor
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.exports import export, export_async
 from crucible_telemetry.filters import F
-from crucible_telemetry.metrics import calculate_metrics, compare_experiments
+from crucible_telemetry.metrics import calculate_metrics, compare_experiments, export_arrays
 from crucible_telemetry.remote import join_experiment
 from crucible_telemetry.starting import start_experiment, stop_experiment, stop_experiment_async
 from crucible_telemetry.stores.memory import MemoryStore
@@ -29,6 +29,7 @@ __all__ = [
     "compare_experiments",
     "current_experiment",
     "export",
+    "export_arrays",
     "export_async",
     "join_experiment",
     "open_store",

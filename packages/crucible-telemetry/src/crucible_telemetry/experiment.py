@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from crucible_telemetry.processor import ExperimentSpanProcessor
+    from crucible_telemetry.windows import Align, Window
 
 TaskInfo = Literal["spans", "all", "none"]
 _NAMED_OPEN_SPANS = 5
@@ -361,6 +362,19 @@ class Experiment:
             include_children=include_children,
             limit=limit,
         )
+
+    def windows(
+        self,
+        width_s: float,
+        *,
+        step_s: float | None = None,
+        align: "Align" = "start",
+        names: Collection[str] | None = None,
+    ) -> "Iterator[Window]":
+        """Yield the numbers so far, window by window; see `crucible_telemetry.windows`."""
+        from crucible_telemetry.windows import windows
+
+        return windows(self, width_s, step_s=step_s, align=align, names=names)
 
     def stats(self) -> CaptureStats:
         """Return the counts so far."""
