@@ -20,15 +20,27 @@ from crucible_telemetry import (
 )
 from crucible_telemetry.errors import ExperimentStateError, OpenSpansWarning
 
-EXPERIMENTS, TASKS, THREADS, EVENTS, SPANS = 30, 8, 2, 50, 10
+EXPERIMENTS, TASKS, THREADS, EVENTS, SPANS = 100, 8, 2, 50, 10
+# Every store, and both event loops.
+BOTH = [
+    ("asyncio", "memory"),
+    ("trio", "memory"),
+    ("asyncio", "sqlite"),
+    ("trio", "postgres"),
+]
 
 
 def names_of(experiment, **wanted):
     return [event.name for event in experiment.events(**wanted)]
 
 
+@pytest.mark.parametrize(("anyio_backend", "every_store"), BOTH, indirect=["every_store"])
 @pytest.mark.anyio
-async def test_experiments_at_once_never_see_each_others_events(store, tracer):
+async def test_a_hundred_experiments_at_once_never_see_each_others_events(
+    anyio_backend, every_store, tracer
+):
+    store = every_store
+
     def work(owner):
         for n in range(EVENTS):
             current_experiment().record("event", owner=owner)
@@ -328,6 +340,36 @@ assert {w.writer_id for w in query.experiment(store, experiment.id).writers} == 
 
 def test_a_forked_child_writes_through_a_writer_of_its_own(run_script, tmp_path):
     run_script(QUIET + FORK, tmp_path / "f.sqlite")
+
+
+IN_THE_MIDDLE = """
+import os, sys, threading
+from crucible_telemetry import SQLiteStore, start_experiment
+
+class Slow(SQLiteStore):
+    inside = threading.Event()
+    def _stream_ids(self, connection, rows):  # runs in the middle of a transaction
+        self.inside.set()
+        threading.Event().wait(0.2)
+        return super()._stream_ids(connection, rows)
+
+store = Slow(sys.argv[1], busy_timeout_s=5)
+experiment = start_experiment(name="forks", store=store, flush_interval_s=0.01, max_block_s=0.1)
+experiment.record("parent")
+assert store.inside.wait(10)
+pid = os.fork()
+if pid == 0:
+    experiment.record("child")
+    experiment.flush()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+experiment.stop()
+assert sorted(e.name for e in experiment.events()) == ["child", "parent"]
+"""
+
+
+def test_a_fork_in_the_middle_of_a_transaction_leaves_the_child_a_usable_file(run_script, tmp_path):
+    run_script(QUIET + IN_THE_MIDDLE, tmp_path / "f.sqlite")
 
 
 WORKERS = """

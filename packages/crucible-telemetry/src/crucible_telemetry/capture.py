@@ -10,6 +10,7 @@ from crucible_telemetry.captured import Ended, Recorded
 from crucible_telemetry.channel import Channel
 from crucible_telemetry.errors import StoreStalledError
 from crucible_telemetry.records import CaptureStats, State
+from crucible_telemetry.sampling import Sampler
 
 if TYPE_CHECKING:
     from crucible_telemetry.writer import StoreWriter
@@ -34,15 +35,17 @@ class Capture:
         writer: "StoreWriter",
         *,
         event_filter: Callable[[str], bool] | None,
+        sampler: Sampler | None,
         wait_for_each: bool,
     ) -> None:
         self.state: State = "running"
         self.channel = channel
         self._writer = writer
         self._event_filter = event_filter
+        self._sampler = sampler
         self._wait_for_each = wait_for_each
         self._counting = threading.RLock()
-        self._filtered = self._paused = self._late = self._lost = 0
+        self._filtered = self._paused = self._late = self._lost = self._sampled_out = 0
         self._ended = False
 
     def record(self, item: Recorded) -> bool:
@@ -97,6 +100,7 @@ class Capture:
         if self._ended:
             return
         channel = self.channel
+        _check_can_wait(channel)
         marker = channel.mark()
         started = time.monotonic()
         while not self._ended:
@@ -123,8 +127,9 @@ class Capture:
         """
         if self._ended:
             return
-        self.state = "stopped"
         channel = self.channel
+        _check_can_wait(channel)
+        self.state = "stopped"
         channel.closing = True
         self._writer.hurry()
         self.wait()
@@ -142,6 +147,7 @@ class Capture:
         return CaptureStats(
             recorded=channel.last_seq + channel.queued,
             stored=channel.stored,
+            sampled_out=self._sampled_out,
             filtered=self._filtered,
             paused=self._paused,
             late=self._late,
@@ -150,6 +156,7 @@ class Capture:
             lost=self._lost + channel.lost,
             open_spans=open_spans,
             altered=channel.altered,
+            redaction_failures=channel.redaction_failures,
             blocked_s=channel.blocked_s,
         )
 
@@ -166,7 +173,18 @@ class Capture:
         if self.state == "paused":
             self._count("paused")
             return True
+        if self._sampler is not None and not self._is_sampled(item, self._sampler):
+            self._count("sampled_out")
+            return True
         return self.channel.put(item)
+
+    def _is_sampled(self, item: Recorded | Ended, sampler: Sampler) -> bool:
+        if isinstance(item, Ended):
+            context = item.span.get_span_context()
+            return context is None or sampler.keeps_trace(context.trace_id)
+        if item.trace_id is not None:
+            return sampler.keeps_trace(item.trace_id)
+        return item.sample_key is None or sampler.keeps_key(item.sample_key)
 
     def _is_filtered(self, name: str) -> bool:
         try:
@@ -175,6 +193,14 @@ class Capture:
             _log.exception("the event filter failed on %r; the event is kept", name)
             return False
 
-    def _count(self, what: Literal["filtered", "paused", "late", "lost"]) -> None:
+    def _count(self, what: Literal["filtered", "paused", "late", "lost", "sampled_out"]) -> None:
         with self._counting:
             setattr(self, f"_{what}", getattr(self, f"_{what}") + 1)
+
+
+def _check_can_wait(channel: Channel) -> None:
+    if channel.is_owned_here():
+        raise RuntimeError(
+            "this runs on the thread that writes events (an alert, a redactor, a price book), "
+            "which cannot wait for itself: note it, and flush or stop elsewhere"
+        )

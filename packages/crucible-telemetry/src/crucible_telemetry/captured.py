@@ -28,6 +28,7 @@ class Recorded(NamedTuple):
     parent_span_id: int | None
     thread_id: int
     task: str | None
+    sample_key: str | None
     attributes: dict[str, Any]
 
 

@@ -50,6 +50,7 @@ class Channel:
         flush_interval_s: float,
         introduce: Callable[[], None] | None = None,
     ) -> None:
+        self.observers: list[Callable[[list[Row]], None]] = []
         self.experiment_id = experiment_id
         self.writer_id = writer_id
         self.spill = spill
@@ -163,6 +164,15 @@ class Channel:
         rows = [row(item, writer_id=writer_id, seq=seq) for seq, item in taken]
         return returned + rows, markers
 
+    def is_owned_here(self) -> bool:
+        """Whether this thread drains the queue."""
+        return threading.current_thread() is self._owner
+
+    @property
+    def redaction_failures(self) -> int:
+        """How many events lost their attributes because the redactor failed."""
+        return self._enricher.redaction_failures
+
     def give_back(self, rows: list[Row]) -> None:
         """Return rows that could be put nowhere; they are the next to be taken."""
         with self._taking:
@@ -173,6 +183,8 @@ class Channel:
         self.stored += len(rows)
         self.altered += sum(1 for row in rows if row[-2] is not None)
         self.stalled = False
+        for observe in self.observers:
+            observe(rows)
 
     @property
     def is_empty(self) -> bool:
@@ -193,7 +205,7 @@ class Channel:
                     break
 
     def _wait_for_room(self) -> None:
-        if threading.current_thread() is self._owner:
+        if self.is_owned_here():
             return
         started = time.monotonic()
         self._wake()

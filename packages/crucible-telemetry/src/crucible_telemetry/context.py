@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from crucible_telemetry.experiment import Experiment
 
@@ -45,8 +46,16 @@ def experiment_for_span(parent_context: "Context | None") -> "Experiment | None"
     return current_experiment()
 
 
-def enter(experiment: "Experiment") -> None:
-    """Make an experiment current in this context."""
+def enter(experiment: "Experiment", *, parent: "Context | None" = None) -> None:
+    """Make an experiment current in this context; `parent` has the remote span to continue."""
+    from opentelemetry import trace
+
+    if parent is not None:
+        remote = trace.get_current_span(parent)
+        if remote.get_span_context().is_valid:
+            experiment.came_from = trace.get_current_span(), remote
+            _set(experiment, span=remote)
+            return
     _set(experiment)
 
 
@@ -56,7 +65,9 @@ def leave(experiment: "Experiment", outer: "Experiment | None") -> None:
     By value: leaving may happen in another context than entering, where a token is worthless.
     """
     if _CURRENT.get() is experiment or _key_of(None) is experiment:
-        _set(_live(outer))
+        before, remote = experiment.came_from
+        is_remote = remote is not None and _span() is remote
+        _set(_live(outer), span=before if is_remote else None)
 
 
 @contextmanager
@@ -94,12 +105,21 @@ def bind(fn: Callable[P, R], /) -> Callable[P, R]:
     return bound
 
 
-def _set(experiment: "Experiment | None") -> None:
-    from opentelemetry import context
+def _set(experiment: "Experiment | None", *, span: "Span | None" = None) -> None:
+    from opentelemetry import context, trace
 
     _CURRENT.set(experiment)
+    changed = context.set_value(_KEY, experiment)
+    if span is not None:
+        changed = trace.set_span_in_context(span, changed)
     # The token is dropped on purpose: see `leave`.
-    context.attach(context.set_value(_KEY, experiment))
+    context.attach(changed)
+
+
+def _span() -> "Span":
+    from opentelemetry import trace
+
+    return trace.get_current_span()
 
 
 def _key_of(context: "Context | None") -> Any:

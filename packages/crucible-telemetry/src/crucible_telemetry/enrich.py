@@ -9,6 +9,7 @@ from crucible_telemetry import promotion
 from crucible_telemetry.captured import Ended, Recorded
 from crucible_telemetry.content import drop_content, is_content, note_dropped, without_content
 from crucible_telemetry.outcome import Outcome, span_outcome
+from crucible_telemetry.redaction import Redactor
 from crucible_telemetry.schema import Row
 from crucible_telemetry.values import clean_attributes, clean_text, dump
 
@@ -30,12 +31,21 @@ class Enricher:
     """Turn captured tuples into rows: promote, price, drop content, make values storable."""
 
     def __init__(
-        self, experiment_id: str, *, capture_content: bool, prices: PriceBook | None
+        self,
+        experiment_id: str,
+        *,
+        capture_content: bool,
+        prices: PriceBook | None,
+        redactor: Redactor | None = None,
+        sample_rate: float = 1.0,
     ) -> None:
         self._experiment_id = experiment_id
         self._capture_content = capture_content
         self._prices = prices
         self._price_book_failed = False
+        self._redactor = redactor
+        self._sample_rate = sample_rate
+        self.redaction_failures = 0
 
     def row(self, item: Recorded | Ended, *, writer_id: str, seq: int) -> Row:
         """Return the row of a captured event. Never raises: an event is not lost to a bad value."""
@@ -61,6 +71,10 @@ class Enricher:
             parent_span_id=_hex(item.parent_span_id, 16),
             thread_id=item.thread_id,
             task=item.task,
+            # What no trace and no key stands for is always kept.
+            sample_rate=1.0
+            if item.trace_id is None and item.sample_key is None
+            else self._sample_rate,
             attributes=item.attributes,
             altered=[],
         )
@@ -101,6 +115,7 @@ class Enricher:
             parent_span_id=None if span.parent is None else _hex(span.parent.span_id, 16),
             thread_id=item.thread_id,
             task=item.task,
+            sample_rate=self._sample_rate,
             attributes=attributes,
             altered=["*"] if span.dropped_attributes else [],
         )
@@ -140,6 +155,7 @@ class Enricher:
         parent_span_id: str | None,
         thread_id: int,
         task: str | None,
+        sample_rate: float,
         attributes: dict[str, Any],
         altered: list[str],
     ) -> Row:
@@ -175,6 +191,8 @@ class Enricher:
                 repeat = promotion.promote(attributes, promotion.REPEAT, promotion.is_whole)
             attributes, changed = clean_attributes(attributes)
             altered += changed
+            if self._redactor is not None:
+                attributes = self._redacted(self._redactor, attributes, altered)
         cost_source = None if cost is None else "reported"
         if cost is None:
             cost = self._price(model, tokens_in, tokens_out)
@@ -214,10 +232,28 @@ class Enricher:
             os.getpid(),
             thread_id,
             texts["task"],
-            1.0,
+            sample_rate,
             dump(sorted(set(altered))) if altered else None,
             dump(attributes) if attributes else "{}",
         )
+
+    def _redacted(
+        self, redactor: Redactor, attributes: dict[str, Any], altered: list[str]
+    ) -> dict[str, Any]:
+        try:
+            redacted = redactor.redact(attributes)
+            if not isinstance(redacted, dict):
+                raise TypeError(f"a redactor must return a dict, got {type(redacted).__name__}")
+            clean, changed = clean_attributes(redacted)
+        except Exception as error:  # noqa: BLE001  # a hook of the user's
+            if not self.redaction_failures:
+                # The error's text may hold what must not be shown.
+                _log.error("the redactor failed with %s; attributes dropped", type(error).__name__)
+            self.redaction_failures += 1
+            altered[:] = ["*"]
+            return {}
+        altered[:] = [name for name in altered if name in clean or name == "*"] + changed
+        return clean
 
     def _price(self, model: str | None, tokens_in: int | None, tokens_out: int | None) -> Any:
         if self._prices is None or model is None or tokens_in is None or tokens_out is None:

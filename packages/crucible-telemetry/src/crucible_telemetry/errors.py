@@ -7,6 +7,7 @@ TelemetryError
     StoreStalledError         the store has not taken events for too long
     StoreVersionError         written by a newer version of this package
     RowRejectedError          a store can never hold this row; all others can be retried
+    CarrierError              a carrier names no experiment
     UnsupportedProviderError  spans of this tracer provider cannot be captured
     MissingExtraError         an extra of this package is not installed
     ExportError               a file does not hold what its manifest says
@@ -101,6 +102,17 @@ class UnsupportedProviderError(TelemetryError):
             f"cannot capture the spans of {self.provider}; start the experiment with "
             "capture_spans=False to keep only what `record` is told"
         )
+
+
+class CarrierError(TelemetryError):
+    """A carrier has no entry `missing`, so it names no experiment to join."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(missing)
+        self.missing = missing
+
+    def __str__(self) -> str:
+        return f"the carrier names no experiment: {self.missing!r} is not in its baggage"
 
 
 class MissingExtraError(TelemetryError):

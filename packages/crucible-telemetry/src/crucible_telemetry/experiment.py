@@ -13,7 +13,12 @@ from crucible_telemetry.capture import Capture
 from crucible_telemetry.channel import Channel
 from crucible_telemetry.clock import Clock
 from crucible_telemetry.context import activated, leave
-from crucible_telemetry.errors import ExperimentStateError, OpenSpansWarning, SpillWarning
+from crucible_telemetry.errors import (
+    ExperimentStateError,
+    OpenSpansWarning,
+    RedactionWarning,
+    SpillWarning,
+)
 from crucible_telemetry.event import Event
 from crucible_telemetry.filters import Filter
 from crucible_telemetry.outcome import Outcome
@@ -22,14 +27,16 @@ from crucible_telemetry.recording import recorded
 from crucible_telemetry.records import CaptureStats, ExperimentRecord, State, WriterRecord
 from crucible_telemetry.stores.opening import reachable
 from crucible_telemetry.stores.port import Store
+from crucible_telemetry.streaming import StreamingMetrics
 from crucible_telemetry.suppression import own_span, suppressed
 from crucible_telemetry.tasks import task_name
 from crucible_telemetry.timed import Timed
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span, SpanContext
 
     from crucible_telemetry.processor import ExperimentSpanProcessor
+    from crucible_telemetry.windows import Align, Window
 
 TaskInfo = Literal["spans", "all", "none"]
 _NAMED_OPEN_SPANS = 5
@@ -50,6 +57,14 @@ class Experiment:
         Tells its time.
     capture : Capture
         Takes events; the span processor and timed blocks hand theirs to it.
+    live : StreamingMetrics
+        Of what this process has stored so far.
+    stamp : dict
+        Attributes that the span processor sets on spans of this experiment; may be empty.
+    came_from : tuple
+        The span that was current before a worker joined, and the remote one that it continues.
+    flush_on_sigterm : bool
+        As started.
     """
 
     def __init__(
@@ -64,6 +79,9 @@ class Experiment:
         processor: "ExperimentSpanProcessor | None",
         clock: Clock,
         task_info: TaskInfo,
+        stamp_spans: bool,
+        flush_on_sigterm: bool,
+        is_copy: bool,
     ) -> None:
         from opentelemetry.trace import get_current_span
 
@@ -77,6 +95,17 @@ class Experiment:
         self.store = store
         self.clock = clock
         self.capture = capture
+        self.came_from: tuple[Span | None, Span | None] = (None, None)
+        self.flush_on_sigterm = flush_on_sigterm
+        self.stamp: dict[str, str] = {}
+        if stamp_spans:
+            self.stamp = {
+                "crucible.experiment.id": record.id,
+                "crucible.experiment.name": record.name,
+                "crucible.experiment.condition": record.condition,
+            }
+        self.live = StreamingMetrics()
+        capture.channel.observers.append(self.live.observe)
         self.names_span_tasks = task_info != "none"
         self._names_all_tasks = task_info == "all"
         self._record = record
@@ -86,7 +115,7 @@ class Experiment:
         self._since_ns = clock.monotonic_ns()
         self._active_ns = 0
         self._changing = threading.RLock()
-        self._is_copy = False
+        self._is_copy = is_copy
 
     def __repr__(self) -> str:
         return f"<Experiment {self.id} {self.name!r} {self.condition!r} {self.state}>"
@@ -117,6 +146,7 @@ class Experiment:
         cost_usd: float | None = None,
         item_id: str | None = None,
         repeat: int | None = None,
+        sample_key: str | None = None,
         **attributes: object,
     ) -> None:
         """Record one event. Inside a span it becomes the span's child.
@@ -130,6 +160,9 @@ class Experiment:
             Unix nanoseconds; None is now - `duration_s`.
         input_tokens, output_tokens : int, >= 0
         cost_usd : float, finite, >= 0
+        sample_key : str, optional
+            Decides, outside a span, whether the event is in the sample of an experiment with
+            `sample_rate` < 1; equal keys share their fate. Without a key it is kept.
         **attributes
             Anything else; dotted names as `**{"a.b": 1}`. Values other than text and numbers are
             copied at once, so that changing a list afterwards does not change the event.
@@ -159,6 +192,7 @@ class Experiment:
             repeat,
             self._current_span().get_span_context(),
             task_name() if self._names_all_tasks else None,
+            sample_key,
             attributes,
         )
         if not self.capture.record(item):
@@ -170,6 +204,32 @@ class Experiment:
         A context manager and a decorator; an exception is recorded and goes on.
         """
         return Timed(self, name, attributes)
+
+    def carrier(self) -> dict[str, str]:
+        """Return W3C headers by which a worker joins this experiment; see `join_experiment`."""
+        from crucible_telemetry.remote import carrier
+
+        return carrier(self)
+
+    def summary(self) -> ExperimentRecord:
+        """Return what is known of it now; statistics once it has stopped."""
+        return self._record
+
+    def mark_interrupted(self) -> None:
+        """Note in the store that this process was told to end. What was recorded is there."""
+        with suppressed(), reachable(self.store):
+            writer = replace(self._this_writer, last_seq=self.capture.channel.last_seq)
+            key = query.writer_key(self.id, writer.writer_id)
+            self.store.put("writer", key, writer.to_dict())
+            if not self._is_copy:
+                now = self.clock.wall_ns()
+                record = replace(
+                    self._record,
+                    state="interrupted",
+                    transitions=(*self._record.transitions, ("interrupted", now)),
+                    stats=self.stats(),
+                )
+                self.store.put("experiment", self.id, query.without_writers(record))
 
     def span_context(self) -> "SpanContext":
         """Return the identity of the span that is current here."""
@@ -303,6 +363,19 @@ class Experiment:
             limit=limit,
         )
 
+    def windows(
+        self,
+        width_s: float,
+        *,
+        step_s: float | None = None,
+        align: "Align" = "start",
+        names: Collection[str] | None = None,
+    ) -> "Iterator[Window]":
+        """Yield the numbers so far, window by window; see `crucible_telemetry.windows`."""
+        from crucible_telemetry.windows import windows
+
+        return windows(self, width_s, step_s=step_s, align=align, names=names)
+
     def stats(self) -> CaptureStats:
         """Return the counts so far."""
         return self.capture.stats(open_spans=len(self._open_spans()))
@@ -335,6 +408,8 @@ class Experiment:
         self._this_writer = this_writer
         self._changing = threading.RLock()
         self._is_copy = True
+        self.live = StreamingMetrics()
+        channel.observers.append(self.live.observe)
 
     def _open_spans(self) -> list[str]:
         return [] if self._processor is None else self._processor.open_spans(self)
@@ -343,6 +418,8 @@ class Experiment:
         self.capture.state = state
         transitions = (*self._record.transitions, (state, self.clock.wall_ns()))
         self._record = replace(self._record, state=state, transitions=transitions)
+        if self._is_copy:
+            return  # the record is that of the process that started it
         with suppressed(), reachable(self.store):
             self.store.put("experiment", self.id, query.without_writers(self._record))
 
@@ -381,6 +458,13 @@ class Experiment:
                 f"{stats.open_spans} spans were still open when {self.name!r} stopped and are "
                 f"not stored: {', '.join(names)}",
                 OpenSpansWarning,
+                stacklevel=4,
+            )
+        if stats.redaction_failures:
+            warnings.warn(
+                f"the redactor failed on {stats.redaction_failures} events, whose attributes were "
+                "dropped",
+                RedactionWarning,
                 stacklevel=4,
             )
         spill = self.capture.channel.spill

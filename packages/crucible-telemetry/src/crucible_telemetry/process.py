@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from crucible_telemetry.errors import TelemetryError
 from crucible_telemetry.stores.port import Store
+from crucible_telemetry.termination import Termination
 
 if TYPE_CHECKING:
     from crucible_telemetry.experiment import Experiment
@@ -33,6 +34,7 @@ class Process:
         self._running: dict[str, Experiment] = {}
         self._writers: list[StoreWriter] = []
         self._hooked = False
+        self._termination = Termination(self)
 
     def started(self, experiment: "Experiment") -> None:
         """Note that an experiment runs; the process ends only when its events are durable."""
@@ -42,12 +44,17 @@ class Process:
                 self._hook()
             self._experiments[experiment.id] = experiment
             self._running[experiment.id] = experiment
+        if experiment.flush_on_sigterm:
+            self._termination.watch()
 
     def stopped(self, experiment: "Experiment") -> None:
         """Note that an experiment has stopped."""
         with self.lock:
             self._running.pop(experiment.id, None)
             self._writers = [writer for writer in self._writers if not writer.is_idle]
+            watched = any(other.flush_on_sigterm for other in self._running.values())
+        if not watched:
+            self._termination.unwatch()
 
     def running(self) -> list["Experiment"]:
         """Return the experiments that have not stopped."""
@@ -74,20 +81,33 @@ class Process:
         if hasattr(os, "register_at_fork"):
             from multiprocessing import util
 
-            os.register_at_fork(after_in_child=self._after_fork)
+            os.register_at_fork(
+                before=self._before_fork,
+                after_in_parent=self._after_fork_in_parent,
+                after_in_child=self._after_fork,
+            )
             # A forked worker of multiprocessing leaves without running `atexit`.
             util.register_after_fork(
                 self, lambda it: util.Finalize(it, it.drain_at_exit, exitpriority=0)
             )
 
+    def _before_fork(self) -> None:
+        self._call_stores("before_fork")
+
+    def _after_fork_in_parent(self) -> None:
+        self._call_stores("after_fork_in_parent")
+
+    def _call_stores(self, hook: str) -> None:
+        for writer in self._writers:
+            call = getattr(writer.store, hook, None)
+            if call is not None:
+                call()
+
     def _after_fork(self) -> None:
-        from crucible_telemetry.starting import join_as_copy
+        from crucible_telemetry.assembly import join_as_copy
 
         self.lock = threading.RLock()
-        for writer in self._writers:
-            renew = getattr(writer.store, "after_fork", None)
-            if renew is not None:
-                renew()
+        self._call_stores("after_fork")
         for experiment in self._running.values():
             join_as_copy(experiment)
         for writer in self._writers:

@@ -53,6 +53,8 @@ class ExperimentSpanProcessor(SpanProcessor):
         scope = span.instrumentation_scope
         if scope is not None and scope.name == OWN_SCOPE:
             return
+        if experiment.stamp:
+            span.set_attributes(experiment.stamp)
         error = sys.exc_info()[1]
         clock = experiment.clock
         self._open[span.get_span_context().span_id] = _Open(

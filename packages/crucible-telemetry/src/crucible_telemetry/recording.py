@@ -42,6 +42,7 @@ def recorded(
     repeat: int | None,
     inside: "SpanContext",
     task: str | None,
+    sample_key: str | None,
     attributes: dict[str, Any],
     /,
 ) -> Recorded:
@@ -72,6 +73,8 @@ def recorded(
         _check_text("provider", provider)
     if item_id is not None:
         _check_text("item_id", item_id)
+    if sample_key is not None:
+        _check_text("sample_key", sample_key)
     monotonic_ns = clock.monotonic_ns()
     elapsed_ns = int(duration_s * 1e9) if duration_s else 0
     if start_ns is None:
@@ -103,6 +106,7 @@ def recorded(
         span_id,
         threading.get_ident(),
         task,
+        sample_key,
         attributes,
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from crucible_telemetry.schema import Json
 
-State = Literal["running", "paused", "stopped", "interrupted"]
+State = Literal["running", "paused", "stopped", "archived", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,8 @@ class CaptureStats:
         Events taken into the queue, spans included.
     stored : int
         Of these, durable in the store.
+    sampled_out : int
+        Left out because their trace, or their sampling key, is not in the sample.
     filtered : int
         Left out because `event_filter` said so.
     paused : int
@@ -35,12 +37,17 @@ class CaptureStats:
         Begun and not ended.
     altered : int
         Stored events of which some value had to be changed.
+    redaction_failures : int
+        Stored events that lost their attributes because the redactor failed on them.
+    forward_failures : int
+        Failed attempts to forward over OTLP; nothing is lost by them.
     blocked_s : float
         Time that callers waited for room in the queue.
     """
 
     recorded: int = 0
     stored: int = 0
+    sampled_out: int = 0
     filtered: int = 0
     paused: int = 0
     late: int = 0
@@ -49,6 +56,8 @@ class CaptureStats:
     lost: int = 0
     open_spans: int = 0
     altered: int = 0
+    redaction_failures: int = 0
+    forward_failures: int = 0
     blocked_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +96,7 @@ class ExperimentRecord:
     `active_s` leaves pauses out and is measured by the monotonic clock; it is None until the
     experiment stops. `transitions` are (state, Unix nanoseconds). `git_commit` and `git_dirty` are
     None where git gave no answer. `sampler` is the tracer provider's own, None without spans.
+    `redactor` describes what changed attributes before they were stored.
     `stats` is None until the experiment stops.
     """
 
@@ -109,6 +119,7 @@ class ExperimentRecord:
     git_commit: str | None
     git_dirty: bool | None
     stats: CaptureStats | None
+    redactor: str | None = None
     writers: tuple[WriterRecord, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,28 +2,26 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from crucible_telemetry import query
-from crucible_telemetry.capture import Capture
-from crucible_telemetry.channel import Channel
+from crucible_telemetry.alerts import Alert, AlertRule, check_rules
+from crucible_telemetry.assembly import Settings, assemble
 from crucible_telemetry.clock import Clock, SystemClock
 from crucible_telemetry.context import current_experiment, enter
-from crucible_telemetry.enrich import Enricher, PriceBook
+from crucible_telemetry.enrich import PriceBook
 from crucible_telemetry.errors import UnknownExperimentError
 from crucible_telemetry.experiment import Experiment, TaskInfo
-from crucible_telemetry.identity import experiment_id, writer_id
+from crucible_telemetry.identity import experiment_id
 from crucible_telemetry.process import PROCESS
-from crucible_telemetry.provenance import git_state, this_writer
+from crucible_telemetry.provenance import git_state
 from crucible_telemetry.recording import check_name
 from crucible_telemetry.records import ExperimentRecord
+from crucible_telemetry.redaction import Redactor, described
+from crucible_telemetry.sampling import check_sampling
 from crucible_telemetry.schema import Json
-from crucible_telemetry.spill import Spill, spill_path
-from crucible_telemetry.stores.opening import open_store, reachable
+from crucible_telemetry.stores.opening import open_store
 from crucible_telemetry.stores.port import Store
-from crucible_telemetry.suppression import suppressed
 
 _LEAST_QUEUE = 1_024
 
@@ -37,15 +35,21 @@ def start_experiment(
     metadata: Mapping[str, Json] | None = None,
     store: Store | str | Path | None = None,
     seed: int | None = None,
+    sample_rate: float = 1.0,
     capture_spans: bool = True,
     capture_content: bool = False,
+    stamp_spans: bool = False,
     task_info: TaskInfo = "spans",
     event_filter: Callable[[str], bool] | None = None,
+    redactor: Redactor | None = None,
     prices: PriceBook | None = None,
+    alerts: Sequence[AlertRule] = (),
+    on_alert: Callable[[Alert], None] | None = None,
     queue_size: int = 65_536,
     max_block_s: float = 5.0,
     durability: Literal["batched", "each"] = "batched",
     flush_interval_s: float = 0.25,
+    flush_on_sigterm: bool = True,
     clock: Clock | None = None,
 ) -> Experiment:
     """Start an experiment and make it current in this context.
@@ -62,17 +66,30 @@ def start_experiment(
     store : Store, str or path, optional
         A string or None is opened as by `open_store` and released at stop; a Store is yours.
     seed : int, optional
-        Kept with the record; nothing is drawn here.
+        Kept with the record. Decides which traces are in the sample where `sample_rate` < 1; it
+        must be given then, in [0, 2**64).
+    sample_rate : float, in (0, 1]
+        Share of traces to keep, whole, the same ones in every process. Metrics are weighted.
     capture_spans : bool
         False keeps only what `record` is told, and touches no tracer provider.
     capture_content : bool
         True keeps prompts, answers and exception messages, which are dropped otherwise.
+    stamp_spans : bool
+        True sets `crucible.experiment.id`, `.name` and `.condition` on the spans themselves, so
+        that other exporters show them.
     task_info : {"spans", "all", "none"}
         Which events carry the name of their task: spans and timed blocks, also `record`, or none.
     event_filter : callable, optional
         `event_filter(name)` False leaves an event out and counts it.
+    redactor : Redactor, optional
+        Changes attributes before they are stored; see `crucible_telemetry.redaction`.
     prices : PriceBook, optional
         Prices calls whose model and tokens are known and whose cost was not reported.
+    alerts : sequence of AlertRule
+        Rules of `crucible_telemetry.alerts`, or your own.
+    on_alert : callable, optional
+        Given each `Alert` when it fires, on the thread that writes: note it, and stop or flush
+        elsewhere.
     queue_size : int, >= 1024
         Events that may wait in memory. A full queue makes callers wait.
     max_block_s : float, finite, >= 0
@@ -81,6 +98,9 @@ def start_experiment(
         "each" makes `record` return only after its own commit.
     flush_interval_s : float, finite, > 0
         How long an event may wait before it is written.
+    flush_on_sigterm : bool
+        In the main thread, and where SIGTERM still has its default action: make everything durable
+        before the process ends by it.
     clock : Clock, optional
         Tells the time; the machine's clocks by default.
 
@@ -105,13 +125,28 @@ def start_experiment(
         raise ValueError(f"`tags` must be a sequence of texts, got {tags!r}")
     if hypothesis is not None and not isinstance(hypothesis, str):
         raise ValueError(f"`hypothesis` must be text, got {hypothesis!r}")
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise ValueError(f"`seed` must be an integer, got {seed!r}")
+    check_sampling(sample_rate, seed)
+    if redactor is not None and not callable(getattr(redactor, "redact", None)):
+        raise ValueError(f"`redactor` must have a method `redact`, got {redactor!r}")
     if task_info not in get_args(TaskInfo):
         raise ValueError(f'`task_info` must be "spans", "all" or "none", got {task_info!r}')
     if durability not in ("batched", "each"):
         raise ValueError(f'`durability` must be "batched" or "each", got {durability!r}')
     known_metadata = _json_safe(metadata)
+    settings = Settings(
+        task_info=task_info,
+        stamp_spans=stamp_spans,
+        event_filter=event_filter,
+        redactor=redactor,
+        prices=prices,
+        alerts=check_rules(alerts),
+        on_alert=on_alert,
+        queue_size=queue_size,
+        max_block_s=max_block_s,
+        durability=durability,
+        flush_interval_s=flush_interval_s,
+        flush_on_sigterm=flush_on_sigterm,
+    )
     processor = sampler = None
     if capture_spans:
         from crucible_telemetry.provider import capture_from_provider
@@ -137,47 +172,24 @@ def start_experiment(
         stopped_ns=None,
         active_s=None,
         seed=seed,
-        sample_rate=1.0,
+        sample_rate=float(sample_rate),
         sampler=sampler,
         capture_content=capture_content,
         git_commit=commit,
         git_dirty=dirty,
         stats=None,
+        redactor=described(redactor),
     )
-    me = this_writer(writer_id(), now)
-    with suppressed(), reachable(opened):
-        opened.put("experiment", record.id, query.without_writers(record))
-        opened.put("writer", query.writer_key(record.id, me.writer_id), me.to_dict())
-    with PROCESS.lock:
-        writer = PROCESS.writer_of(opened)
-        channel = Channel(
-            experiment_id=record.id,
-            writer_id=me.writer_id,
-            enricher=Enricher(record.id, capture_content=capture_content, prices=prices),
-            spill=_spill(opened, record.id, me.writer_id),
-            wake=writer.wake,
-            queue_size=queue_size,
-            max_block_s=max_block_s,
-            flush_interval_s=flush_interval_s,
-        )
-        experiment = Experiment(
-            replace(record, writers=(me,)),
-            store=opened,
-            owns_store=owns_store,
-            outer=outer,
-            capture=Capture(
-                channel,
-                writer,
-                event_filter=event_filter,
-                wait_for_each=durability == "each",
-            ),
-            this_writer=me,
-            processor=processor,
-            clock=clock,
-            task_info=task_info,
-        )
-        writer.attach(channel)
-        PROCESS.started(experiment)
+    experiment = assemble(
+        record,
+        settings=settings,
+        store=opened,
+        owns_store=owns_store,
+        outer=outer,
+        processor=processor,
+        clock=clock,
+        joins=False,
+    )
     enter(experiment)
     return experiment
 
@@ -217,22 +229,6 @@ def find_experiment(experiment: Experiment | str) -> Experiment:
     if found is None:
         raise UnknownExperimentError(experiment)
     return found
-
-
-def join_as_copy(experiment: Experiment) -> None:
-    """Give a forked child process its own writer on an experiment that it inherited."""
-    me = this_writer(writer_id(), experiment.clock.wall_ns())
-    store, key = experiment.store, query.writer_key(experiment.id, me.writer_id)
-    channel = experiment.capture.channel.copy(
-        writer_id=me.writer_id,
-        spill=_spill(store, experiment.id, me.writer_id),
-        introduce=lambda: store.put("writer", key, me.to_dict()),
-    )
-    experiment.renew_after_fork(channel, me)
-
-
-def _spill(store: Store, id: str, writer: str) -> Spill:
-    return Spill(spill_path(store, experiment_id=id, writer_id=writer))
 
 
 def _check_limits(queue_size: int, max_block_s: float, flush_interval_s: float) -> None:

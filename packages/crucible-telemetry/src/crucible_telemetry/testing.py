@@ -1,14 +1,19 @@
-"""For those who write a store of their own: what it must do, executed."""
+"""For those who write a store or a redactor of their own: what it must do, executed."""
 
+import copy
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from crucible_telemetry.errors import RowRejectedError
+from crucible_telemetry.filters import F
 from crucible_telemetry.lines import line_of
+from crucible_telemetry.redaction import Redactor
 from crucible_telemetry.schema import COLUMNS, INDEX, Row
 from crucible_telemetry.stores.port import Query, Store
 
-__all__ = ["check_store", "example_row"]
+__all__ = ["check_redactor", "check_store", "example_row"]
 
 
 def example_row(
@@ -64,6 +69,39 @@ def check_store(make_store: Callable[[], Store]) -> None:
             check(store)
         finally:
             store.close()
+
+
+def check_redactor(make: Callable[[], Redactor]) -> None:
+    """Check that a redactor can be trusted with whatever attributes come.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new redactor each time.
+
+    Raises
+    ------
+    AssertionError
+        With the promise that is not kept.
+    """
+    samples: list[dict[str, Any]] = [
+        {},
+        {"text": "ü🙂", "number": 1, "real": 2.5, "truth": True, "nothing": None},
+        {"user": "user@example.com", "secret.key": "x", "list": [1, "a", {"user": [None]}]},
+        {"crucible.span_events": [{"name": "e", "time_ns": 1, "attributes": {"user": "u"}}]},
+    ]
+    one, other = make(), make()
+    for sample in samples:
+        try:
+            found = [r.redact(copy.deepcopy(sample)) for r in (one, one, other)]
+        except Exception as error:
+            raise AssertionError(f"not kept: it raises for no attributes; {error!r}") from error
+        _expect(all(isinstance(f, dict) for f in found), "it returns a dict", found)
+        try:
+            texts = {json.dumps(f, sort_keys=True, allow_nan=False) for f in found}
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"not kept: values are JSON-safe; {error}") from error
+        _expect(len(texts) == 1, "equal attributes give equal ones, always", texts)
 
 
 def _returns_rows_unchanged(store: Store) -> None:
@@ -123,6 +161,12 @@ def _answers_queries(store: Store) -> None:
     ask("by outcome", Query(experiments=("exp_a", "exp_b"), outcomes=("timeout",)), [other])
     ask("since is inclusive", Query(experiments=one, since_ns=4), rows[3:])
     ask("until is exclusive", Query(experiments=one, until_ns=4), rows[:3])
+    ask("by condition", Query(experiments=one, where=F("name") == "odd"), rows[::2])
+    ask("by its negation", Query(experiments=one, where=~(F("seq") > 2)), rows[:2])
+    above = F.attr("n") > 0
+    ask("a missing attribute is above nothing", Query(experiments=one, where=above), [])
+    last = Query(experiments=one, where=F("seq") < 6, last_n=2)
+    ask("the last of those that fulfil it", last, rows[3:5])
     ask("the last n, in order", Query(experiments=one, last_n=2), rows[4:])
     ask("more than there are", Query(experiments=one, last_n=99), rows)
     ask("a limit takes the first", Query(experiments=one, limit=2), rows[:2])

@@ -73,6 +73,7 @@ class Timed:
             *(None,) * 7,
             experiment.span_context(),
             task_name() if experiment.names_span_tasks else None,
+            None,
             dict(self._attributes),
         )
         experiment.capture.timed(item)

@@ -84,7 +84,9 @@ def manifest(
         "versions": installed_versions(),
         "git_commit": record.git_commit,
         "capture_content": record.capture_content,
+        "redactor": record.redactor,
         "sample_rate": record.sample_rate,
+        "sampling_seed": record.seed if record.sample_rate < 1 else None,
     }
     if guarded_cells is not None:
         document["guarded_cells"] = guarded_cells

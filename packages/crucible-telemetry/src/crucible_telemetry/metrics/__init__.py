@@ -1,5 +1,6 @@
 """How fast, how reliable, how expensive: one report per experiment, and differences of reports."""
 
+from crucible_telemetry.metrics.arrays import Arrays, export_arrays
 from crucible_telemetry.metrics.calculate import calculate_metrics
 from crucible_telemetry.metrics.compare import Comparison, Difference, compare_experiments
 from crucible_telemetry.metrics.intervals import percentile, requests_needed, wilson
@@ -15,6 +16,7 @@ from crucible_telemetry.metrics.report import (
 )
 
 __all__ = [
+    "Arrays",
     "Comparison",
     "Cost",
     "Difference",
@@ -27,6 +29,7 @@ __all__ = [
     "Tokens",
     "calculate_metrics",
     "compare_experiments",
+    "export_arrays",
     "percentile",
     "requests_needed",
     "wilson",

@@ -30,7 +30,7 @@ class Comparison:
     """Differences of each treatment to the control, by experiment id and quantity.
 
     It holds no p-value: whether a difference is more than chance is a question to the values per
-    item, read with `Experiment.events` and given to a statistics package.
+    item, which `export_arrays` returns for a statistics package.
     """
 
     control: MetricsReport

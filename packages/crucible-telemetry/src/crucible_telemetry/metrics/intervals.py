@@ -99,14 +99,18 @@ def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> Rate:
         raise ValueError(f"`successes` must be in [0, {trials}], got {successes}")
     if trials == 0:
         return Rate(value=None, low=None, high=None)
+    return wilson_share(successes / trials, trials, confidence=confidence)
+
+
+def wilson_share(p: float, trials: float, *, confidence: float = 0.95) -> Rate:
+    """Return Wilson's interval of a share in [0, 1] of `trials` > 0, which need not be whole."""
     z2 = _z(confidence) ** 2
-    p = successes / trials
     centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = math.sqrt(z2 * (p * (1 - p) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
     return Rate(
         value=p,
-        low=0.0 if successes == 0 else centre - half,
-        high=1.0 if successes == trials else centre + half,
+        low=0.0 if p == 0 else centre - half,
+        high=1.0 if p == 1 else centre + half,
     )
 
 

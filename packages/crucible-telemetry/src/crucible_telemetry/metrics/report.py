@@ -107,7 +107,11 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsReport:
-    """What `calculate_metrics` returns."""
+    """What `calculate_metrics` returns.
+
+    `coverage` is the share of requests whose outcome was judged. `estimated` says that events were
+    sampled, so that counts and sums stand for more than was seen.
+    """
 
     experiment_id: str
     confidence: float
@@ -123,6 +127,7 @@ class MetricsReport:
     by_name: Mapping[str, Group]
     by_model: Mapping[str, Group]
     coverage: float | None
+    estimated: bool
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class SQLiteStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
+        self._forking = False
         self._streams: dict[tuple[str, str], int] = {}
         self._indexed = False
         self._open()
@@ -93,6 +94,15 @@ class SQLiteStore:
         connection = getattr(self, "_connection", None)
         if connection is not None and self._pid == os.getpid():
             connection.close()
+
+    def before_fork(self) -> None:
+        """Let no transaction be open in a fork: the child would find the file locked for good."""
+        self._forking = self._lock.acquire(timeout=self._busy_timeout_s)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on writing."""
+        if self._forking:
+            self._lock.release()
 
     def after_fork(self) -> None:
         """Forget the locks that threads of the parent process may have held."""
