@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from crucible_causaltrace.chain import Chain
 from crucible_causaltrace.event import Event, Json
@@ -68,7 +68,7 @@ class TrainingTrace:
         return self._add("checkpoint", f"Keep {name}", checkpoint=name, metrics=metrics)
 
     def early_stopped(self, reason: str, *, best: str | None = None) -> Event:
-        """Note that the run stops before its end, by which rule, and the checkpoint it goes back to."""
+        """Note that the run stops early, by which rule, and the checkpoint it goes back to."""
         return self._add("early_stopped", "Stop early", reasoning=reason, best=best)
 
     def evaluated(
@@ -85,7 +85,7 @@ class TrainingTrace:
         outcome : {"completed", "stopped", "failed"}
         reason : str, optional
         """
-        if outcome not in ("completed", "stopped", "failed"):
+        if outcome not in get_args(Ending):
             raise ValueError(
                 f'`outcome` must be "completed", "stopped" or "failed", got {outcome!r}'
             )
