@@ -277,3 +277,142 @@ def test_values_that_json_cannot_hold_are_written_out():
 def test_an_event_without_a_name_is_refused():
     with pytest.raises(ValueError, match="name"):
         chain_from_events([{"span_id": "a"}], task="t")
+
+
+# Shapes that crucible-ensemble, crucible-hedging and crucible-telemetry recorded in a real run.
+
+
+def recorded(*rows):
+    """Rows of name, id, parent, start in s, duration in s, outcome, and what was known besides."""
+    return [
+        span(f"crucible.{name}", id, parent, start, took, outcome=outcome, **more)
+        for name, id, parent, start, took, outcome, more in rows
+    ]
+
+
+def marks(prefix, **facts):
+    return {"attributes": {f"crucible.{prefix}.{key}": value for key, value in facts.items()}}
+
+
+def call(model, error_type=None, **attributes):
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    return {"model": model, "error_type": error_type, "attributes": chat | attributes}
+
+
+def hedged_run():
+    """Three members: one answers, one fails, one is late and raced by a backup, which wins."""
+    hedge = {"policy": "fixed(0.02 s)", "key": "c", "delay_s": 0.02, "hedged": True, "backups": 1,
+             "extra_requests": 1, "winner": 1, "won": True, "wasted_s": 0.0296}  # fmt: skip
+    return recorded(
+        ("ensemble.predict", "p", None, 0.0, 0.0328, "ok", marks(
+            "ensemble", strategy="majority", execution="parallel", asked=3, called=3, valid=2,
+            consensus=0.5, support=1 / 3, tie="seeded", ended="all", hedged=0, abstained=False)),
+        ("ensemble.member", "m1", "p", 0.0005, 0.0007, "ok", marks("ensemble", member="a", sample=0)),
+        ("ensemble.generate", "g1", "m1", 0.0009, 0.0001, "ok", call("a")),
+        ("ensemble.member", "m2", "p", 0.0013, 0.0003, "error", marks("ensemble", member="b", sample=0)),
+        ("ensemble.generate", "g2", "m2", 0.0014, 0.0001, "error", call("b", "ConnectionError")),
+        ("ensemble.member", "m3", "p", 0.0017, 0.0307, "ok", marks("ensemble", member="c", sample=0)),
+        ("hedging.request", "h", "m3", 0.0019, 0.0298, "ok", marks("hedging", **hedge)),
+        # Written when the request ends, with the times at which they ran; the first starts with it.
+        ("hedging.attempt", "a1", "h", 0.0019, 0.0296, "cancelled", marks(
+            "hedging.attempt", index=0, name="primary", status="cancelled")),
+        # The caller's span stays the current one: calls lie beside the request, not below it.
+        ("ensemble.generate", "g3", "m3", 0.0022, 0.0294, "cancelled", call("c", "CancelledError")),
+        ("hedging.attempt", "a2", "h", 0.0308, 0.0005, "ok", marks(
+            "hedging.attempt", index=1, name="backup 1", status="won")),
+        ("ensemble.generate", "g4", "m3", 0.0313, 0.0001, "ok", call("c")),
+        ("ensemble.vote", "v", "p", 0.0326, 0.0002, "ok", marks(
+            "ensemble", strategy="majority", n=3, answer_count=2, tied=True, winner_score=1.0)),
+    )  # fmt: skip
+
+
+def test_a_recorded_race_shows_who_called_and_who_won():
+    chain = chain_from_events(hedged_run(), task="t")
+    assert len(chain) == len(hedged_run())
+    assert chain["h"].decision == "backup won"
+    assert [chain[a].decision for a in ("a1", "a2")] == ["primary", "backup 1"]
+    assert chain["a2"].depends_on == ("a1",)
+    # Each attempt made one call, though the call is recorded beside it; neither is a retry.
+    assert (chain["g3"].depends_on, chain["g4"].depends_on) == (("a1",), ("a2",))
+    assert [chain[g].type for g in ("g3", "g4")] == ["system:model_call"] * 2
+    assert chain["g3"].parent == "m3"
+    vote = chain["v"]
+    assert set(vote.depends_on) == {"g1", "g2", "g3", "g4"}
+    # The answers were not recorded: the count was.
+    assert (vote.decision, vote.alternatives, vote.confidence) == (None, (), None)
+    assert vote.metadata["options"] == 2
+    assert (vote.metadata["consensus"], vote.metadata["winner_score"]) == (0.5, 1.0)
+    assert vote.metadata["tie_policy"] == "seeded"
+
+
+def test_calls_that_no_attempt_can_be_told_from_stay_as_they_are():
+    spans = [s for s in hedged_run() if s["span_id"] != "g3"]
+    chain = chain_from_events(spans, task="t")
+    assert chain["g4"].depends_on == ()
+    failed = [s | {"outcome": "error"} if s["span_id"] in ("a1", "g3") else s for s in hedged_run()]
+    failed = [s | {"duration_s": 0.001} if s["span_id"] == "g3" else s for s in failed]
+    # A backup that starts because the first call failed is a backup still.
+    assert chain_from_events(failed, task="t")["g4"].type == "system:model_call"
+
+
+def test_a_recorded_retry_names_its_attempt():
+    retried = call("m", **{"crucible.ensemble.attempt": 1, "crucible.model.id": "openai/m"})
+    chain = chain_from_events(
+        recorded(
+            (
+                "ensemble.member",
+                "m",
+                None,
+                0.0,
+                2.0,
+                "ok",
+                marks("ensemble", member="m", attempts=2),
+            ),
+            ("ensemble.generate", "g1", "m", 0.1, 0.2, "error", call("m", "RateLimitError")),
+            ("ensemble.generate", "g2", "m", 0.9, 0.2, "ok", retried),
+        ),
+        task="t",
+    )
+    assert [chain[g].type for g in ("g1", "g2")] == ["system:model_call", "system:retry"]
+    assert chain["g2"].depends_on == ("g1",)
+
+
+def test_a_recorded_cascade_shows_where_it_stopped_and_how_it_got_there():
+    facts = {
+        "strategy": "majority",
+        "execution": "cascade",
+        "asked": 3,
+        "called": 2,
+        "ended": "winner",
+    }
+    chain = chain_from_events(
+        recorded(
+            ("ensemble.predict", "p", None, 0.0, 0.0011, "ok", marks("ensemble", **facts)),
+            ("ensemble.member", "m1", "p", 0.0003, 0.0003, "ok", marks("ensemble", member="small")),
+            (
+                "ensemble.generate",
+                "g1",
+                "m1",
+                0.0004,
+                0.0001,
+                "ok",
+                call("small", **{"crucible.confidence": 0.3}),
+            ),
+            ("ensemble.member", "m2", "p", 0.0007, 0.0002, "ok", marks("ensemble", member="big")),
+            ("ensemble.generate", "g2", "m2", 0.0008, 0.0001, "ok", call("big")),
+            ("ensemble.vote", "v", "p", 0.001, 0.0001, "ok", marks("ensemble", answer_count=2)),
+        ),
+        task="t",
+    )
+    assert (chain["p"].type, chain["p"].decision) == ("system:cascade", "stopped at stage 2 of 3")
+    assert (chain["m2"].type, chain["m2"].decision) == ("system:escalation", "ask big")
+    assert chain["m2"].depends_on == ("m1",)
+    assert chain["m1"].type == "system:span"
+    assert chain["g1"].confidence is None  # it stays in the attributes: who measured it is not said
+    (unknown,) = chain_from_events(
+        recorded(
+            ("ensemble.predict", "p", None, 0, 1, "ok", marks("ensemble", execution="cascade"))
+        ),
+        task="t",
+    )
+    assert unknown.decision is None

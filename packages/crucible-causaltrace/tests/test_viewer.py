@@ -17,6 +17,7 @@ from crucible_causaltrace import (
     open_visualization,
     parse_llm_output,
     render_html,
+    seal,
 )
 from crucible_causaltrace.viewer.highlight import tokens_of
 
@@ -312,6 +313,116 @@ def test_each_filter_counts_what_find_finds(watch):
     shows([chain["c3"]])
 
 
+def drag(page, start, end):
+    """Drag over the timeline, from one share of its width to another."""
+    box = page.locator("#strip").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], y, steps=3)
+    page.mouse.up()
+
+
+def test_a_drag_over_the_timeline_shows_what_find_finds_in_that_time(watch):
+    chain = realistic_chain()
+    watched = watch(chain)
+    page = watched.page
+    drag(page, 0.25, 0.6)
+    fragment = dict(part.split("=") for part in page.evaluate("location.hash")[1:].split("&"))
+    found = chain.find(since_s=float(fragment["from"]), until_s=float(fragment["to"]))
+    assert 0 < len(found) < len(chain)
+    assert watched.count() == len(found)
+    # The whole strip is 17 s: from the first start to the last end.
+    low, high = (float(fragment[end]) - 1_765_000_000 for end in ("from", "to"))
+    assert (low, high) == pytest.approx((0.25 * 17, 0.6 * 17), abs=0.05)
+    assert "6 s" not in page.locator("#strip-low").inner_text()
+    box = page.locator("#strip").bounding_box()
+    page.mouse.click(box["x"] + 5, box["y"] + 5)
+    assert watched.count() == len(chain)
+
+
+def test_the_time_menu_takes_numbers_and_is_the_timeline_in_a_table(watch):
+    chain = realistic_chain()
+    watched = watch(chain)
+    page = watched.page
+    page.locator("#span-menu summary").click()
+    page.locator("#from").fill("3")
+    page.locator("#to").fill("6.5")
+    expected = chain.find(since_s=1_765_000_003.0, until_s=1_765_000_006.5)
+    page.get_by_text(f"{len(expected)} of {len(chain)} events", exact=True).wait_for()
+    assert page.locator("#strip-range").inner_text() == "+3.00 s to +6.50 s"
+    rows = page.locator("#density tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    timed = [event for event in chain if event.time_s is not None]
+    assert sum(int(row[1]) for row in rows) == len(timed)
+    assert sum(int(row[2]) for row in rows) == len(expected)
+    page.locator("#density button").first.click()
+    page.keyboard.press("Escape")
+    assert watched.count() == int(rows[0][1])
+    label = page.locator("#strip").get_attribute("aria-label")
+    assert label.startswith(f"Events over time: {watched.count()} of {len(chain)} shown.")
+
+
+def test_without_times_the_timeline_is_one_of_places(watch, oddities):
+    chain = parse_llm_output(oddities, "t")
+    watched = watch(chain)
+    page = watched.page
+    page.locator("#span-menu summary").click()
+    page.locator("#from").fill("3")
+    page.locator("#to").fill("5")
+    page.get_by_text("3 of 8 events", exact=True).wait_for()
+    assert sorted(map(int, page.locator(".row .at").all_inner_texts())) == [3, 4, 5]
+    page.locator("#density button", has_text="8 to 8").click()
+    assert watched.count() == 1
+    page.keyboard.press("Escape")
+    drag(page, 0.0, 1.0)
+    assert watched.count() == 8
+    fragment = page.evaluate("location.hash")
+    page.goto("about:blank")
+    watched.open(fragment)
+    assert page.locator("#strip-range").inner_text() == "event 1 to event 8"
+
+
+def test_the_timeline_draws_what_is_shown_in_the_colour_of_its_source(watch):
+    watched = watch(realistic_chain())
+    page = watched.page
+    inks = """() => {
+        const canvas = document.getElementById('strip'), { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const found = new Set();
+        for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(`rgb(${data[i]}, ${data[i + 1]}, ${data[i + 2]})`);
+        return [...found];
+    }"""
+    observed = page.locator(".facts .src.s1").evaluate("e => getComputedStyle(e).color")
+    light = page.evaluate(inks)
+    assert observed in light
+    page.emulate_media(color_scheme="dark")
+    dark = page.locator(".facts .src.s1").evaluate("e => getComputedStyle(e).color")
+    assert dark != observed
+    page.wait_for_function(f"() => ({inks})().includes('{dark}')")
+    page.locator("#sources button").nth(1).click()  # the observed ones alone have a time
+    assert dark not in page.evaluate(inks)
+
+
+@pytest.mark.parametrize(
+    ("key", "touch", "state", "says"),
+    [
+        (None, False, "valid", "was valid when this page was made"),
+        (None, True, "broken", "event 1 is not what was sealed"),
+        (b"k", False, "keyed", "not checked by this page"),
+    ],
+)
+def test_the_page_says_what_is_known_of_the_seal(watch, key, touch, state, says):
+    chain = realistic_chain()
+    made = seal(chain, key=key)
+    if touch:
+        chain.link(chain.events[0].id, contradicts=chain.events[1].id)
+    page = watch(chain, seal=made).page
+    assert says in page.locator(f".facts .seal.{state}").inner_text()
+    assert made.head in page.locator("#detail").inner_text()
+    assert page.locator(".facts").inner_text().count("Seal") == 1
+
+
 def test_events_with_issues_can_be_shown_alone(watch, oddities):
     chain = parse_llm_output(oddities, "t")
     watched = watch(chain)
@@ -436,6 +547,32 @@ def test_only_the_rows_in_sight_exist(watch):
     assert watched.page.evaluate("document.querySelectorAll('.row').length") < 60
 
 
+def test_a_hundred_thousand_events_stay_within_bounds(watch):
+    # How quick it is, scripts/bench_causaltrace.py measures; how much there is, is counted here.
+    chain = Chain("long")
+    kinds = ("system:model_call", "decision_made", "uncertainty_noted")
+    chain.extend(
+        [
+            Event(id=f"n{n}", type=kinds[n % 3], source="self_report", decision=f"choice {n % 1000} of many",
+                  reasoning=f"because of reason number {n}", confidence=(n % 100) / 100,
+                  parent=f"n{n - n % 20}" if n % 20 else None)
+            for n in range(100_000)
+        ]
+    )  # fmt: skip
+    page_text = render_html(chain)
+    assert len(page_text) <= 100 * len(chain)
+    watched = watch(chain)
+    page = watched.page
+    assert watched.count() == 100_000
+    page.keyboard.press("End")
+    assert page.locator(".row[aria-selected=true]").get_attribute("aria-posinset") == "100000"
+    page.locator("#q").fill("choice 77 ")
+    page.get_by_text("100 of 100,000 events", exact=True).wait_for()
+    assert len(chain.find(text="choice 77 ")) == 100
+    assert page.evaluate("document.querySelectorAll('*').length") <= 600
+    assert page.evaluate("performance.memory.usedJSHeapSize") <= 300e6
+
+
 def test_the_page_follows_the_system_and_the_reader(watch):
     watched = watch(realistic_chain())
     page = watched.page
@@ -491,6 +628,10 @@ def test_axe_finds_nothing_to_complain_about(watch, scheme, width):
         ]
 
     assert violations() == []
+    page.locator("#span-menu summary").click()
+    assert page.locator("#density tbody tr").count() == 12
+    assert violations() == []
+    page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.locator(".row", has_text="decision made").first.click()
     assert violations() == []

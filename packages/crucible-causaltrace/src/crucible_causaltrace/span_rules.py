@@ -105,6 +105,19 @@ def _vote(span: Mapping[str, Any]) -> Event:
         tie_policy=said("tie"),
         tied=said("tied"),
         options=said("answer_count"),
+        winner_score=said("winner_score"),
+    )
+
+
+def _predict(span: Mapping[str, Any]) -> Event | None:
+    """Read a cascade; what its stages were asked for is linked by whoever applies the rules."""
+    if attribute(span, "crucible.ensemble.execution") != "cascade":
+        return None
+    called, asked = (attribute(span, f"crucible.ensemble.{name}") for name in ("called", "asked"))
+    known = called is not None and asked is not None
+    decision = f"stopped at stage {called} of {asked}" if known else None
+    return observed(
+        span, "system:cascade", decision=decision, ended=attribute(span, "crucible.ensemble.ended")
     )
 
 
@@ -210,6 +223,7 @@ def any_span(span: Mapping[str, Any]) -> Event:
 DEFAULT_RULES: tuple[SpanRule, ...] = (
     SpanRule("crucible.harness.cell", _cell),
     SpanRule("crucible.ensemble.vote", _vote),
+    SpanRule("crucible.ensemble.predict", _predict),
     SpanRule("crucible.hedging.request", _hedge),
     SpanRule("crucible.hedging.attempt", _attempt),
     SpanRule("crucible.lora.step", _training),

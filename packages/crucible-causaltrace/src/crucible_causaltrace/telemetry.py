@@ -5,26 +5,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Any
 
 from crucible_causaltrace.chain import Chain
 from crucible_causaltrace.event import Event, Json
-from crucible_causaltrace.span_rules import (
-    DEFAULT_RULES,
-    KEYS,
-    MORE_KEYS,
-    SpanRule,
-    any_span,
-    attribute,
-)
-
-_CALLS = ("system:model_call", "system:retry")
-# Spans under which several calls are attempts at the same thing, one after the other.
-_ONE_QUESTION = ("crucible.ensemble.member", "crucible.hedging.attempt")
-_FAILED = ("error", "timeout")
-# Durations and starts come from two clocks and pass through floats.
-_SAME_TIME_NS = 1_000
+from crucible_causaltrace.span_links import link
+from crucible_causaltrace.span_rules import DEFAULT_RULES, KEYS, MORE_KEYS, SpanRule, any_span
 
 
 def chain_from_events(
@@ -92,7 +78,7 @@ def chain_from_events(
                 metadata=_json(metadata),
             )
         )
-    _link(spans, made, parents)
+    link(spans, made, parents)
     chain.extend(made)
     return chain
 
@@ -157,79 +143,6 @@ def _apply(rules: Sequence[SpanRule], span: Mapping[str, Any]) -> Event:
             if event is not None:
                 return replace(event, source="system_observed")
     return any_span(span)
-
-
-def _link(
-    spans: Sequence[Mapping[str, Any]], made: list[Event], parents: Sequence[int | None]
-) -> None:
-    """Let attempts follow attempts, retries what failed, and votes rest on their calls."""
-    under: dict[int, list[int]] = {}
-    for place, above in enumerate(parents):
-        if above is not None:
-            under.setdefault(above, []).append(place)
-    for above, places in under.items():
-        _chain_attempts([p for p in places if made[p].type == "system:attempt"], spans, made)
-        if spans[above]["name"] in _ONE_QUESTION:
-            _mark_retries([p for p in places if made[p].type in _CALLS], spans, made)
-    votes = {p for p, span in enumerate(spans) if span["name"] == "crucible.ensemble.vote"}
-    for vote in votes:
-        above = parents[vote]
-        if above is None:
-            continue
-        calls = _calls_below(above, under, made, votes)
-        ended = [p for p in calls if p != vote and _ended_before(spans[p], spans[vote])]
-        if ended:
-            depends_on = (*made[vote].depends_on, *(made[p].id for p in sorted(ended)))
-            made[vote] = replace(made[vote], depends_on=depends_on)
-
-
-def _chain_attempts(
-    places: list[int], spans: Sequence[Mapping[str, Any]], made: list[Event]
-) -> None:
-    def index(place: int) -> tuple[int, int]:
-        stated = attribute(spans[place], "crucible.hedging.attempt.index")
-        return (stated if isinstance(stated, int) else place), place
-
-    places = sorted(places, key=index)
-    for before, after in pairwise(places):
-        made[after] = replace(made[after], depends_on=(*made[after].depends_on, made[before].id))
-
-
-def _mark_retries(places: list[int], spans: Sequence[Mapping[str, Any]], made: list[Event]) -> None:
-    """Mark the calls that begin after an earlier one for the same question has failed."""
-    for before, after in pairwise(places):
-        failed = spans[before]["outcome"] in _FAILED and _ended_before(spans[before], spans[after])
-        if failed or made[after].type == "system:retry":
-            made[after] = replace(
-                made[after],
-                type="system:retry",
-                depends_on=(*made[after].depends_on, made[before].id),
-            )
-
-
-def _calls_below(
-    above: int, under: Mapping[int, list[int]], made: Sequence[Event], votes: set[int]
-) -> list[int]:
-    """List the calls under a span; where a part of them was voted on, that vote instead."""
-    found: list[int] = []
-    waiting = [p for p in under.get(above, ()) if p not in votes]
-    while waiting:
-        place = waiting.pop()
-        below = under.get(place, ())
-        if made[place].type in _CALLS:
-            found.append(place)
-        elif any(p in votes for p in below):
-            found += [p for p in below if p in votes]
-        else:
-            waiting += below
-    return found
-
-
-def _ended_before(span: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    start, duration, begun = span["start_ns"], span["duration_s"], other["start_ns"]
-    if start is None or duration is None or begun is None:
-        return False
-    return bool(start + round(duration * 1e9) <= begun + _SAME_TIME_NS)
 
 
 def _json(metadata: Mapping[str, Any]) -> dict[str, Json]:

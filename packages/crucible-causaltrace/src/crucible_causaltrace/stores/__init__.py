@@ -1,12 +1,23 @@
-"""Where chains are kept: the port, a directory of JSON files, and the default."""
+"""Where chains are kept: the port, a directory of JSON files, a database, and the default."""
 
 import os
 
 from crucible_causaltrace.chain import Chain
+from crucible_causaltrace.stores.archives import read_archive
 from crucible_causaltrace.stores.json_files import JSONStore
 from crucible_causaltrace.stores.port import ChainInfo, ChainStore, CorruptChainWarning
+from crucible_causaltrace.stores.sql import SQLStore
 
-__all__ = ["ChainInfo", "ChainStore", "CorruptChainWarning", "JSONStore", "load", "save"]
+__all__ = [
+    "ChainInfo",
+    "ChainStore",
+    "CorruptChainWarning",
+    "JSONStore",
+    "SQLStore",
+    "load",
+    "read_archive",
+    "save",
+]
 
 
 def save(chain: Chain, *, store: ChainStore | None = None, overwrite: bool = False) -> str:

@@ -1,30 +1,24 @@
 """A directory with one JSON file per chain."""
 
-import hashlib
-import json
 import os
-import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from crucible_causaltrace.chain import Chain
 from crucible_causaltrace.errors import (
-    CausalTraceError,
     ChainExistsError,
     ChainNotFoundError,
     CorruptChainError,
-    InvalidIdError,
     SchemaVersionError,
 )
-from crucible_causaltrace.event import SCHEMA, Json
+from crucible_causaltrace.event import Json
 from crucible_causaltrace.exports.json_text import to_json
 from crucible_causaltrace.queries import matches_text
+from crucible_causaltrace.stores.archives import write_archive
+from crucible_causaltrace.stores.content import ID, check_id, check_types, info_of, read_chain
 from crucible_causaltrace.stores.port import ChainInfo, CorruptChainWarning
 from crucible_causaltrace.tracing import span
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 class JSONStore:
@@ -73,7 +67,7 @@ class JSONStore:
             content = place.read_bytes()
         except FileNotFoundError:
             raise ChainNotFoundError(id) from None
-        return _read(content, str(place), id)
+        return read_chain(content, where=str(place), id=id)
 
     def delete(self, id: str) -> None:
         """Forget a chain; see `ChainStore.delete`."""
@@ -99,8 +93,7 @@ class JSONStore:
         metadata: Mapping[str, Json] | None = None,
     ) -> Iterator[ChainInfo]:
         """Go through the chains that satisfy every condition given; see `ChainStore.search`."""
-        if isinstance(types, str):
-            raise ValueError(f"`types` must be a collection of strings, got {types!r}")
+        check_types(types)
         for info, chain in self._all():
             if (
                 (task is None or task.casefold() in info.task.casefold())
@@ -128,8 +121,6 @@ class JSONStore:
         int
             How many chains were moved; with none, no file is made.
         """
-        import zipfile
-
         places = [
             place
             for place in self._places()
@@ -137,38 +128,27 @@ class JSONStore:
         ]
         if not places:
             return 0
-        contents = {place.name: place.read_bytes() for place in places}
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in contents.items():
-                archive.writestr(name, content)
-            manifest = {"schema": SCHEMA, "sha256": hashes}
-            archive.writestr("manifest.json", json.dumps(manifest, indent=1))
-        with zipfile.ZipFile(path) as archive:
-            for name, expected in hashes.items():
-                if hashlib.sha256(archive.read(name)).hexdigest() != expected:
-                    raise CorruptChainError(f"{path}: {name}", "not what was written")
+        contents = {place.stem: place.read_bytes() for place in places}
+        write_archive(path, contents)
         for place in places:
-            if place.read_bytes() == contents[place.name]:
+            if place.read_bytes() == contents[place.stem]:
                 place.unlink()
         return len(places)
 
     def _place(self, id: str) -> Path:
-        if not _ID.fullmatch(id):
-            raise InvalidIdError(id)
-        return self.directory / f"{id}.json"
+        return self.directory / f"{check_id(id)}.json"
 
     def _places(self) -> Iterator[Path]:
         if self.directory.is_dir():
             for place in sorted(self.directory.glob("*.json")):
-                if _ID.fullmatch(place.stem):
+                if ID.fullmatch(place.stem):
                     yield place
 
     def _all(self) -> Iterator[tuple[ChainInfo, Chain]]:
         for place in self._places():
             chain = self._readable(place)
             if chain is not None:
-                yield _info(chain, place.stat().st_mtime), chain
+                yield info_of(chain, place.stat().st_mtime), chain
 
     def _readable(self, place: Path) -> Chain | None:
         try:
@@ -178,36 +158,6 @@ class JSONStore:
         except ChainNotFoundError:
             pass  # deleted by someone else meanwhile
         return None
-
-
-def _info(chain: Chain, saved_s: float) -> ChainInfo:
-    return ChainInfo(
-        id=chain.id,
-        task=chain.task,
-        n_events=len(chain),
-        types=tuple(sorted({event.type for event in chain})),
-        saved_s=saved_s,
-        metadata=chain.metadata,
-    )
-
-
-def _read(content: bytes, where: str, id: str) -> Chain:
-    try:
-        data: Any = json.loads(content)
-        if not isinstance(data, dict):
-            raise CorruptChainError(where, "not a JSON object")
-        chain = Chain.from_dict(data)
-    except SchemaVersionError as error:
-        if not isinstance(error.found, str):
-            raise CorruptChainError(where, "it names no schema") from None
-        raise SchemaVersionError(error.found, error.supported, where) from None
-    except CorruptChainError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError, CausalTraceError) as error:
-        raise CorruptChainError(where, f"{type(error).__name__}: {error}") from error
-    if chain.id != id:
-        raise CorruptChainError(where, f"it holds the chain {chain.id!r}")
-    return chain
 
 
 def _sync(directory: Path) -> None:

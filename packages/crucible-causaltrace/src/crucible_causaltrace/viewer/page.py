@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from crucible_causaltrace.chain import Chain
 from crucible_causaltrace.exports.wording import CAVEAT, replace_unspeakable
+from crucible_causaltrace.seals import Seal
 from crucible_causaltrace.tracing import span
 from crucible_causaltrace.viewer.payload import pack
 
@@ -19,7 +20,9 @@ Theme = Literal["auto", "light", "dark"]
 _PLACEHOLDER = re.compile(r"\{\{([a-z]+)\}\}")
 
 
-def render_html(chain: Chain, *, title: str | None = None, theme: Theme = "auto") -> str:
+def render_html(
+    chain: Chain, *, title: str | None = None, theme: Theme = "auto", seal: Seal | None = None
+) -> str:
     """Draw a chain as one HTML page that makes no request and runs no text of the chain.
 
     Parameters
@@ -29,6 +32,9 @@ def render_html(chain: Chain, *, title: str | None = None, theme: Theme = "auto"
         The chain's task by default.
     theme : {"auto", "light", "dark"}
         "auto" follows the reader's system.
+    seal : Seal, optional
+        The page says whether the chain was the sealed one when the page was made, and shows the
+        head. A seal with a key is shown and not checked.
 
     Returns
     -------
@@ -57,7 +63,7 @@ def render_html(chain: Chain, *, title: str | None = None, theme: Theme = "auto"
             "caveat": escape(CAVEAT),
             "style": style,
             "script": script,
-            "payload": pack(chain, title=shown),
+            "payload": pack(chain, title=shown, seal=seal),
         }
         # In one pass: a title that looks like a placeholder stays what it is.
         page = _PLACEHOLDER.sub(lambda match: parts[match[1]], template)
@@ -73,6 +79,7 @@ def open_visualization(
     browser: bool = True,
     title: str | None = None,
     theme: Theme = "auto",
+    seal: Seal | None = None,
 ) -> Path:
     """Write the page of `render_html` and show it.
 
@@ -83,7 +90,7 @@ def open_visualization(
         Where to write; by default a new directory that only the user can read.
     browser : bool
         Open it. That no browser is there is no failure.
-    title, theme
+    title, theme, seal
         See `render_html`.
 
     Returns
@@ -91,7 +98,7 @@ def open_visualization(
     Path
         The file.
     """
-    page = render_html(chain, title=title, theme=theme)
+    page = render_html(chain, title=title, theme=theme, seal=seal)
     if path is None:
         import tempfile
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from crucible_causaltrace.chain import Chain
 from crucible_causaltrace.event import SCHEMA, SOURCES, Event
+from crucible_causaltrace.seals import Seal, verify
 from crucible_causaltrace.viewer.highlight import tokens_of
 
 # Few distinct values: stored as a list of them and a number per event.
@@ -15,11 +16,14 @@ _CODED = ("type", "stage", "outcome", "code_language", "experiment_id", "disposi
 _PLAIN = ("decision", "reasoning", "code", "spec_reference", "confidence", "time_s", "duration_s")
 
 
-def pack(chain: Chain, *, title: str) -> str:
+def pack(chain: Chain, *, title: str, seal: Seal | None = None) -> str:
     """Return base64 of gzip of JSON; the same chain gives the same letters."""
     import gzip
 
-    content = json.dumps(columns(chain, title=title), separators=(",", ":"), allow_nan=False)
+    data = columns(chain, title=title)
+    if seal is not None:
+        data["seal"] = _seal(chain, seal)
+    content = json.dumps(data, separators=(",", ":"), allow_nan=False)
     squeezed = gzip.compress(content.encode("ascii"), compresslevel=9, mtime=0)
     # The tenth byte names the operating system in some versions of Python: 255 is "unknown".
     squeezed = squeezed[:9] + b"\xff" + squeezed[10:]
@@ -59,6 +63,22 @@ def columns(chain: Chain, *, title: str) -> dict[str, Any]:
     _put(data, "metadata_of", [dict(event.metadata) or None for event in events])
     _put(data, "tokens", _tokens(events))
     return data
+
+
+def _seal(chain: Chain, seal: Seal) -> dict[str, str]:
+    """Say what is known of the seal when the page is made: the page itself checks nothing."""
+    head = f"{seal.head[:8]}…{seal.head[-6:]}"
+    if seal.keyed:
+        state, says = "keyed", f"Sealed with a key, head {head}; not checked by this page"
+    else:
+        check = verify(chain, seal)
+        state = "valid" if check.valid else "broken"
+        says = (
+            f"Seal {head} was valid when this page was made"
+            if check.valid
+            else f"Seal {head} is broken: {check.reason}"
+        )
+    return {"state": state, "says": says, "algorithm": seal.algorithm, "head": seal.head}
 
 
 def _put(data: dict[str, Any], name: str, column: Any) -> None:

@@ -14,9 +14,9 @@ const GLYPHS = {
   decision_made: ["◆", "decide"], spec_referenced: ["§", ""], uncertainty_noted: ["?", "doubt"],
   synthesis: ["Σ", "close"], "system:cell": ["▢", ""], "system:model_call": ["▸", ""],
   "system:retry": ["↻", "trouble"], "system:hedge": ["⇉", ""], "system:attempt": ["›", ""],
-  "system:tool_call": ["T", ""], "system:guard_decision": ["G", ""], "system:span": ["·", ""],
+  "system:cascade": ["▤", ""], "system:escalation": ["⤴", ""], "system:tool_call": ["T", ""], "system:guard_decision": ["G", ""], "system:span": ["·", ""],
 };
-const ROW = 54, OVERSCAN = 8, DEPTH = 3, MOST_NODES = 80, MOST_LINKS = 40, MOST_PAIRS = 200;
+const ROW = 54, OVERSCAN = 8, DEPTH = 3, MOST_NODES = 300, MOST_LINKS = 40, MOST_PAIRS = 200;
 const BAD = new Set(["error", "timeout"]);
 const $ = (id) => document.getElementById(id);
 
@@ -127,6 +127,7 @@ function say(i) {
 const money = (v) => `$${v >= 0.01 || v === 0 ? v.toFixed(2) : v.toPrecision(2)}`;
 const short = (v) => String(Math.round(v * 1000) / 1000);
 function span(seconds) {
+  if (seconds === 0) return "0 s";
   if (seconds < 1e-3) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${Math.round(seconds * 1e3)} ms`;
   if (seconds < 100) return `${seconds.toPrecision(3)} s`;
@@ -143,7 +144,7 @@ const sourceBadge = (s) => el("span", `src s${s}`, SOURCE_NAMES[s]);
 
 // --- filters
 
-const F = { text: "", everywhere: false, sources: new Set([0, 1, 2]), types: null, low: null, high: null, unstated: true, stage: "", flawed: false, nesting: true };
+const F = { text: "", everywhere: false, sources: new Set([0, 1, 2]), types: null, low: null, high: null, unstated: true, stage: "", flawed: false, from: null, to: null, nesting: true };
 let nested = null, shown = new Int32Array(0), rank = null, selected = -1;
 
 // Each event right after its parent, in order otherwise.
@@ -159,7 +160,7 @@ function nest() {
   return Int32Array.from(out);
 }
 function narrowed() {
-  return F.text !== "" || F.sources.size < 3 || F.types !== null || F.low !== null || F.high !== null || !F.unstated || F.stage !== "" || F.flawed;
+  return F.text !== "" || F.sources.size < 3 || F.types !== null || F.low !== null || F.high !== null || !F.unstated || F.stage !== "" || F.flawed || ranged();
 }
 function haystack(i) {
   if (F.everywhere) return wholes[i] ??= JSON.stringify(raw(i)).toLowerCase();
@@ -168,7 +169,7 @@ function haystack(i) {
 function refilter() {
   const text = F.text.toLowerCase(), found = [];
   nested ??= nest();
-  const stated = F.low !== null || F.high !== null;
+  const stated = F.low !== null || F.high !== null, within = ranged();
   for (let at = 0; at < D.n; at++) {
     const i = F.nesting ? nested[at] : at;
     if (!F.sources.has(D.source[i])) continue;
@@ -177,6 +178,7 @@ function refilter() {
     if (c === null ? !F.unstated : stated && ((F.low !== null && c < F.low) || (F.high !== null && c > F.high))) continue;
     if (F.stage !== "" && get("stage", i) !== F.stage) continue;
     if (F.flawed && !issuesOf.has(i)) continue;
+    if (within && !inRange(i)) continue;
     if (text && !haystack(i).includes(text)) continue;
     found.push(i);
   }
@@ -198,10 +200,11 @@ function refilter() {
   $("pad").style.height = `${shown.length * ROW}px`;
   for (const row of pool) row.at = -1;
   draw();
+  showAxis();
   remember();
 }
 function clearFilters() {
-  Object.assign(F, { text: "", everywhere: false, sources: new Set([0, 1, 2]), types: null, low: null, high: null, unstated: true, stage: "", flawed: false });
+  Object.assign(F, { text: "", everywhere: false, sources: new Set([0, 1, 2]), types: null, low: null, high: null, unstated: true, stage: "", flawed: false, from: null, to: null });
   showFilters();
   refilter();
   if (selected >= 0) reveal(selected);
@@ -215,6 +218,8 @@ function showFilters() {
   $("stage").value = F.stage;
   $("flawed").checked = F.flawed;
   $("nesting").value = F.nesting ? "1" : "";
+  $("from").value = F.from === null ? "" : shownAt(F.from);
+  $("to").value = F.to === null ? "" : shownAt(F.to);
   for (const b of $("sources").children) b.setAttribute("aria-pressed", String(F.sources.has(Number(b.dataset.source))));
   for (const box of $("types").querySelectorAll("input")) box.checked = F.types === null || F.types.has(Number(box.value));
 }
@@ -232,6 +237,8 @@ function remember() {
   if (!F.unstated) p.set("un", "0");
   if (F.stage) p.set("g", F.stage);
   if (F.flawed) p.set("f", "1");
+  if (F.from !== null) p.set("from", F.from);
+  if (F.to !== null) p.set("to", F.to);
   if (!F.nesting) p.set("o", "0");
   const hash = p.toString();
   if (hash !== location.hash.slice(1)) try { history.replaceState(null, "", `#${hash}`); } catch { /* some viewers keep no address */ }
@@ -248,8 +255,120 @@ function recall() {
   F.unstated = p.get("un") !== "0";
   F.stage = p.get("g") ?? "";
   F.flawed = p.get("f") === "1";
+  F.from = number("from");
+  F.to = number("to");
   F.nesting = p.get("o") !== "0";
   return p.has("e") ? placeOf.get(p.get("e")) ?? -1 : -1;
+}
+
+// --- timeline: where the events lie in time, or in order where no time is known
+
+let axis = null; // { timed, low, high }
+const probe = el("span"); // its colour is what a variable of the style says
+document.body.append(probe);
+const ranged = () => F.from !== null || F.to !== null;
+const place = (i) => (axis.timed ? get("time_s", i) : D.order[i] + 1);
+const shownAt = (v) => (axis?.timed ? Number((v - axis.low).toPrecision(9)) : v);
+const axisName = (v) => (axis.timed ? `+${span(Math.max(0, v - axis.low))}` : `event ${Math.round(v)}`);
+function inRange(i) {
+  const v = place(i);
+  return v !== null && (F.from === null || v >= F.from) && (F.to === null || v <= F.to);
+}
+function setRange(from, to) { F.from = from; F.to = to; showFilters(); refilter(); }
+// Events per bin of equal width: all, those shown, and of these each source.
+function density(bins) {
+  const all = new Float64Array(bins), some = SOURCES.map(() => new Float64Array(bins));
+  const wide = (axis.high - axis.low) / bins;
+  const bin = (i) => { const v = place(i); return v === null ? -1 : Math.min(bins - 1, Math.floor((v - axis.low) / wide)); };
+  for (let i = 0; i < D.n; i++) { const b = bin(i); if (b >= 0) all[b]++; }
+  for (const i of shown) { const b = bin(i); if (b >= 0) some[D.source[i]][b]++; }
+  return { all, some, wide };
+}
+function makeAxis() {
+  const timed = t1 > t0, orders = D.order;
+  axis = timed ? { timed, low: t0, high: t1 } : { timed, low: 1, high: orders.reduce((a, b) => Math.max(a, b), 0) + 1 };
+  if (!(axis.high > axis.low)) return;
+  const words = timed ? ["Time", "Seconds from the first event", "Events by their start"] : ["Place", "Place in the chain's order", "Events by their place"];
+  $("from-label").textContent = words[1];
+  $("density-caption").textContent = words[2];
+  $("density-unit").textContent = timed ? "from the first event" : "place";
+  $("span-menu").hidden = $("timeline").hidden = false;
+  for (const [name, id] of [["from", "from"], ["to", "to"]]) $(id).addEventListener("input", () => {
+    const v = $(id).valueAsNumber;
+    F[name] = Number.isFinite(v) ? (timed ? axis.low + v : v) : null;
+    refilter();
+  });
+  $("span-menu").addEventListener("toggle", () => { if ($("span-menu").open) fillTable(); });
+  const canvas = $("strip");
+  let began = null;
+  const at = (e) => { const box = canvas.getBoundingClientRect(); return axis.low + Math.max(0, Math.min(1, (e.clientX - box.left) / box.width)) * (axis.high - axis.low); };
+  const drag = (e) => { const a = at(e), low = Math.min(a, began.v), high = Math.max(a, began.v); return timed ? [low, high] : [Math.ceil(low - 0.5), Math.floor(high + 0.5)]; };
+  canvas.addEventListener("pointerdown", (e) => { began = { v: at(e), x: e.clientX }; canvas.setPointerCapture(e.pointerId); });
+  canvas.addEventListener("pointermove", (e) => { if (began && Math.abs(e.clientX - began.x) > 3) { [F.from, F.to] = drag(e); drawStrip(); } });
+  canvas.addEventListener("pointerup", (e) => {
+    if (!began) return;
+    if (Math.abs(e.clientX - began.x) > 3) setRange(...drag(e)); else setRange(null, null);
+    began = null;
+  });
+  canvas.addEventListener("pointercancel", () => { began = null; });
+  new ResizeObserver(drawStrip).observe(canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawStrip);
+}
+function showAxis() {
+  if (!axis || $("timeline").hidden) return;
+  $("span-menu").classList.toggle("on", ranged());
+  $("span-label").textContent = axis.timed ? "Time" : "Place";
+  if ($("span-menu").open) fillTable();
+  drawStrip();
+}
+function drawStrip() {
+  const canvas = $("strip"), box = canvas.getBoundingClientRect(), scale = devicePixelRatio || 1;
+  if (!axis || box.width === 0) return;
+  canvas.width = Math.round(box.width * scale);
+  canvas.height = Math.round(box.height * scale);
+  const ctx = canvas.getContext("2d"), css = getComputedStyle(canvas), colour = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
+  const bins = Math.max(10, Math.floor(box.width / 5)), { all, some } = density(bins), most = Math.max(1, ...all);
+  const W = canvas.width, H = canvas.height, w = W / bins, tall = (n) => (n > 0 ? Math.max(1.5 * scale, (Math.sqrt(n / most)) * (H - 2 * scale)) : 0);
+  const inks = ["said", "seen", "done"].map(colour), line = colour("line"), accent = colour("accent");
+  const x = (v) => ((v - axis.low) / (axis.high - axis.low)) * W;
+  for (let b = 0; b < bins; b++) {
+    ctx.fillStyle = line;
+    ctx.fillRect(b * w, H - tall(all[b]), Math.max(1, w - scale), tall(all[b]));
+    const sum = some[0][b] + some[1][b] + some[2][b], height = tall(sum);
+    let y = H;
+    for (let s = 0; s < 3; s++) if (some[s][b]) {
+      const part = (height * some[s][b]) / sum;
+      ctx.fillStyle = inks[s];
+      ctx.fillRect(b * w, y - part, Math.max(1, w - scale), part);
+      y -= part;
+    }
+  }
+  if (ranged()) {
+    const left = x(F.from ?? axis.low), right = x(F.to ?? axis.high);
+    ctx.globalAlpha = 0.16;
+    ctx.fillStyle = accent;
+    ctx.fillRect(left, 0, Math.max(scale, right - left), H);
+    ctx.globalAlpha = 1;
+    for (const edge of [left, right]) ctx.fillRect(Math.min(W - 2 * scale, Math.max(0, edge - scale)), 0, 2 * scale, H);
+  }
+  const v = selected >= 0 ? place(selected) : null;
+  if (v !== null) { ctx.fillStyle = css.color; ctx.fillRect(Math.min(W - 2 * scale, x(v)), 0, 2 * scale, H); }
+  $("strip-low").textContent = axis.timed ? new Date(axis.low * 1000).toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC") : "event 1";
+  $("strip-high").textContent = axisName(axis.high);
+  $("strip-range").textContent = ranged() ? `${axisName(F.from ?? axis.low)} to ${axisName(F.to ?? axis.high)}` : "";
+  canvas.setAttribute("aria-label", `${axis.timed ? "Events over time" : "Events in order"}: ${shown.length.toLocaleString("en")} of ${D.n.toLocaleString("en")} shown. The ${$("span-label").textContent} menu has the numbers.`);
+}
+function fillTable() {
+  const bins = axis.timed ? 12 : Math.min(12, axis.high), { all, some, wide } = density(bins), body = $("density").tBodies[0];
+  body.replaceChildren(...Array.from(all, (n, b) => {
+    let from = axis.low + b * wide, to = b === bins - 1 ? axis.high : axis.low + (b + 1) * wide;
+    // Places are whole: those that fall into the bin.
+    if (!axis.timed) { from = Math.ceil(from); to = b === bins - 1 ? axis.high : Math.ceil(to) - 1; }
+    const name = axis.timed ? `${axisName(from)} to ${axisName(to)}` : `${from} to ${to}`, th = el("th", "", button("", name, () => setRange(from, to)));
+    th.scope = "row";
+    const part = some[0][b] + some[1][b] + some[2][b];
+    return el("tr", "", th, el("td", "", n.toLocaleString("en")), el("td", "", part.toLocaleString("en")));
+  }));
 }
 
 // --- list: only the rows in sight exist
@@ -328,6 +447,7 @@ function select(i, keepScroll = false) {
   selected = i;
   if (!keepScroll && i >= 0) reveal(i);
   draw();
+  drawStrip();
   remember();
   showDetail();
 }
@@ -546,6 +666,7 @@ function overview() {
     bands.push({ name: "not stated", n: D.n - stated.length });
     out.push(heading("Stated confidence"), bars(bands, Math.max(...bands.map((b) => b.n))));
   }
+  if (D.seal) out.push(heading("Seal"), pairs({ state: D.seal.says, algorithm: D.seal.algorithm, head: D.seal.head }));
   const table = pairs(D.metadata);
   if (table) out.push(heading("Metadata"), table);
   if (D.text.trim()) {
@@ -629,7 +750,7 @@ function graph(i) {
     const clip = (t, most) => (t.length > most ? t.slice(0, most - 1) + "…" : t).replace(/\s+/g, " ");
     const node = s("g", { class: `node s${D.source[n]}${n === i ? " here" : ""}`, tabindex: n === i ? 0 : -1, role: "button", "aria-label": `${called(n)}: ${clip(text, 80)}${n === i ? ", selected" : ""}`, "data-at": n },
       s("title", {}, `${typeOf(n)}: ${clip(text, 200)}`), s("rect", { x, y, width: W, height: H, rx: 6 }),
-      s("text", { x: x + 9, y: y + 14, class: "type" }, clip(called(n), 24)), s("text", { x: x + 9, y: y + 29 }, clip(text, 21)));
+      s("text", { x: x + 9, y: y + 14, class: "type" }, clip(called(n), 22)), s("text", { x: x + 9, y: y + 29 }, clip(text, 19)));
     node.addEventListener("click", () => select(n));
     svg.append(node);
   }
@@ -671,6 +792,7 @@ function turnTheme() {
   const root = document.documentElement;
   root.dataset.theme = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % 3];
   nameTheme();
+  drawStrip();
 }
 function nameTheme() { $("theme-name").textContent = document.documentElement.dataset.theme; }
 
@@ -719,6 +841,7 @@ function start(data) {
   facts.append(el("span", "", el("b", "", D.n.toLocaleString("en")), D.n === 1 ? " event" : " events"));
   counts.forEach((n, s) => { if (n) { const badge = sourceBadge(s); badge.prepend(el("b", "", n.toLocaleString("en")), " "); facts.append(badge); } });
   if (t1 > t0) facts.append(el("span", "", el("b", "", span(t1 - t0)), " from first to last"));
+  if (D.seal) facts.append(el("span", `seal ${D.seal.state}`, D.seal.says));
   if (D.issues.length) {
     const b = $("issues-button");
     b.hidden = false;
@@ -778,6 +901,7 @@ function start(data) {
   $("list").addEventListener("scroll", draw, { passive: true });
   new ResizeObserver(draw).observe($("list"));
   nameTheme();
+  makeAxis();
   const from = () => { selected = recall(); showFilters(); refilter(); if (selected >= 0) reveal(selected); showDetail(); };
   addEventListener("hashchange", from);
   from();
