@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from crucible_bench import bootstrap, compare, compare_paired
+from crucible_bench.errors import DegenerateDataError
 from crucible_bench.permutations import paired_permutation, permutation_test
 
 X, Y = np.random.default_rng(0).exponential(size=(2, 40)) + np.array([[0.0], [0.2]])
@@ -230,3 +231,88 @@ def test_the_bootstrap_needs_a_generator_and_repeats_with_its_seed():
     assert bootstrap("median", x, rng=4) == bootstrap("median", x, rng=4)
     with pytest.raises(TypeError, match="rng"):
         bootstrap("median", x)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.repeat([0.0, 1.0], [300, 100]),
+        np.repeat([-1.0, 0.0, 1.0], [9, 40, 15]),  # paired differences of 0/1 scores
+        np.repeat([1.0, 2.0, 3.0, 4.0, 5.0], [3, 8, 20, 12, 7]),
+    ],
+)
+def test_few_distinct_values_are_drawn_as_counts_with_the_distribution_of_the_loop(scores):
+    # means and studentised pivots of 6,000 against 6,000: a distance above .036 has p = .001
+    rng = np.random.default_rng(1)
+    rows = scores[rng.integers(scores.size, size=(6_000, scores.size))]
+    ours = bootstrap("mean", scores, n_resamples=6_000, keep=True, rng=2)
+    theirs = rows.mean(axis=1)
+    found = np.round(np.array(ours.distribution), 9)
+    assert stats.ks_2samp(found, np.round(theirs, 9)).statistic < 0.036
+    pivots = (theirs - scores.mean()) / (rows.std(axis=1) / np.sqrt(scores.size - 1))
+    spread = scores.std(ddof=1) / np.sqrt(scores.size)
+    low, high = scores.mean() - np.quantile(pivots, [0.975, 0.025]) * spread
+    width = ours.interval.high - ours.interval.low
+    assert (ours.interval.low, ours.interval.high) == pytest.approx((low, high), abs=0.06 * width)
+
+
+def test_a_paired_difference_of_zeros_and_ones_has_the_bca_interval_of_scipy():
+    control, treatment = np.repeat([1, 1, 0, 0], [40, 9, 15, 20]), np.repeat([1, 0, 1, 0], [40, 9, 15, 20])  # fmt: skip
+    ours = bootstrap("mean", control, treatment, paired=True, method="bca", rng=1).interval
+    theirs = stats.bootstrap(
+        (control, treatment), lambda a, b, axis: (b - a).mean(axis=axis), paired=True, rng=2
+    ).confidence_interval  # fmt: skip
+    # the distribution has steps of 1 / 84
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1.01 / 84)
+
+
+def test_a_statistic_that_does_not_exist_is_an_error_or_counted():
+    def ratio(a, b, axis=-1):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return b.mean(axis=axis) / a.mean(axis=axis)
+
+    with pytest.raises(DegenerateDataError, match="not finite"):
+        bootstrap(ratio, [0.0, 0.0, 0.0], [1.0, 2.0, 3.0], paired=True, rng=1)
+    rare = bootstrap(ratio, [0.0, 0.0, 1.0], [1.0, 2.0, 3.0], paired=True, method="percentile", rng=1)  # fmt: skip
+    # no 1 among three draws with probability (2 / 3)^3 = .296
+    lost = int(rare.warnings[0].split(" on ")[1].split()[0])
+    assert lost / 9_999 == pytest.approx(8 / 27, abs=0.014)
+
+
+def test_scores_without_variation_give_a_point_and_say_so():
+    found = bootstrap("mean", [0.5] * 10, rng=1)
+    assert (found.interval.low, found.interval.high) == (0.5, 0.5)
+    assert found.warnings == ("no variation: all resamples give one value, and the interval is a point",)  # fmt: skip
+
+
+@pytest.mark.parametrize("statistic", [np.max, np.min, np.ptp])
+def test_the_bootstrap_of_an_extreme_is_warned_of(statistic):
+    assert "inconsistent for extremes" in bootstrap(statistic, X, rng=1).warnings[0]
+
+
+@pytest.mark.parametrize("method", ["studentized", "bca", "percentile"])
+def test_memory_blocks_change_nothing(monkeypatch, method):
+    import crucible_bench.bootstrap_draws as draws
+
+    scores = np.random.default_rng(3).exponential(size=41)  # odd: 32-bit draws come in pairs
+    whole = bootstrap("mean", scores, method=method, n_resamples=501, rng=1)
+    spread = bootstrap("std", scores, method="percentile", n_resamples=501, rng=1)
+    monkeypatch.setattr(draws, "_BLOCK_BYTES", 12 * 41 * 7)  # seven rows at a time
+    assert bootstrap("mean", scores, method=method, n_resamples=501, rng=1) == whole
+    assert bootstrap("std", scores, method="percentile", n_resamples=501, rng=1) == spread
+
+
+def test_a_difference_below_the_rounding_error_is_no_difference():
+    # .1 + .2 - .3 is 5.6e-17, not 0: without the tolerance the arrangements that only restore the
+    # data's own sums in another order would not count as being as extreme.
+    control, treatment = [0.1, 0.2, 0.3, 0.7], [0.3, 0.3, 0.1, 0.9]
+    whole = [round(10 * v) for v in control], [round(10 * v) for v in treatment]
+    for paired in (False, True):
+        exact = permutation_test(*whole, paired=paired)
+        assert permutation_test(control, treatment, paired=paired).p_value == exact.p_value
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, y = rng.integers(0, 8, size=(2, 5))
+        exact = permutation_test(x, y)
+        assert permutation_test(x / 10, y / 10).p_value == exact.p_value
+        assert permutation_test(x / 10, y / 10).min_p == exact.min_p
