@@ -68,7 +68,7 @@ def test_extreme_tables_have_a_posterior():
         assert result.probability_in_rope is None
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.integers(0, 40), st.integers(0, 40), st.sampled_from([0.4, 0.5, 1.0, 2.5]))
 def test_swapping_the_arms_mirrors_the_posterior(x0, x1, prior):
     forward = compare_proportions((x0, 40), (x1, 40), prior=prior)

@@ -131,7 +131,7 @@ def test_intervals_need_a_generator_and_count_clusters():
         assert measure(c, y, rng=1) == measure(c, y, rng=1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=40), st.randoms())
 def test_order_does_not_matter_and_values_stay_in_range(pairs, random):
     # distinct confidences, since ties between bins are broken by order

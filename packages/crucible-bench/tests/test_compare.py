@@ -158,13 +158,6 @@ def test_mappings_are_matched_by_item():
     assert (result.n_pairs, result.n_dropped) == (2, 2)
 
 
-def test_markup_in_labels_stays_text():
-    result = compare(CONTROL, TREATMENT, labels=("<b>|", "$x_1$"))
-    assert "<b>" not in result._repr_html_()
-    assert r"\$x\_1\$" in result.latex()
-    assert r"\<b\>\|" in result.markdown()
-
-
 @pytest.mark.parametrize("statement", ["import crucible_bench", "from crucible_bench import *"])
 def test_importing_the_package_and_every_name_loads_no_scipy(statement):
     heavy = {

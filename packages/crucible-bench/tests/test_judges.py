@@ -123,7 +123,7 @@ def test_the_paired_form_is_the_mean_of_differences():
     assert paired == plain
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=40))
 def test_agreement_is_symmetric_and_at_most_one(pairs):
     first, second = map(list, zip(*pairs, strict=True))

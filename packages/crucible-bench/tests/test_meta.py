@@ -66,7 +66,7 @@ def test_equal_effects_have_no_variance_between_studies():
     assert result.reasons == ("the effects do not vary, so HKSJ has no standard error",)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(-3, 3), st.floats(0.01, 2)), min_size=2, max_size=12),
     st.sampled_from(["reml", "dl"]),

@@ -1,6 +1,7 @@
 """Regression-adjusted differences against closed forms of the balanced case, and statsmodels itself."""
 
 import math
+import pickle
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from crucible_bench.errors import MissingExtraError
+from crucible_bench.errors import DegenerateDataError, MissingExtraError
 from crucible_bench.means import paired_t
 from crucible_bench.models import adjusted_difference, mixed_difference
 from crucible_bench.simulation import item_scores
@@ -116,7 +117,6 @@ def test_importing_the_module_loads_no_statsmodels():
         ({"cluster": [1, 2]}, "`cluster` must have one label per score"),
         ({"covariates": {"x": [1, 1, 1, 1]}}, "`covariates` must not be constant"),
         ({"covariates": {"x": [1, math.nan, 1, 1]}}, "must not hold NaN"),
-        ({"scores": [1, 1, 1, 1]}, "`scores` must vary"),
         ({"scores": [1, 2, 1, 3]}, "`scores` must hold only 0 and 1"),
         ({"family": "poisson"}, "`family` must be"),
     ],
@@ -126,3 +126,28 @@ def test_bad_input_is_named(changes, words):
     arguments |= changes
     with pytest.raises(ValueError, match=words):
         adjusted_difference(arguments.pop("scores"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ([1] * 60, "all scores are equal"),
+        ([0, 1] * 30, "no finite odds ratio"),  # control never right, treatment always
+        ([0, 1] * 15 + [0, 0] * 15, "no finite odds ratio"),  # control never right
+    ],
+)
+def test_scores_without_an_answer_are_degenerate(scores, words):
+    data = {"condition": [0, 1] * 30, "cluster": [i // 2 for i in range(60)]}
+    with pytest.raises(DegenerateDataError, match=words) as caught:
+        adjusted_difference(scores, **data)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_covariate_that_tells_right_from_wrong_is_degenerate():
+    x = np.arange(40.0)
+    right = (x >= 20).astype(float)
+    data = {"condition": np.tile([0, 1], 20), "cluster": np.arange(40)}
+    with pytest.raises(DegenerateDataError, match="tell right from wrong"):
+        adjusted_difference(right, covariates={"x": x}, **data)
+    right[[3, 31]] = 1 - right[[3, 31]]
+    assert adjusted_difference(right, covariates={"x": x}, **data).interval.low < 1

@@ -213,7 +213,7 @@ def test_the_power_curve_has_a_row_for_each_effect():
     assert curve[0, 2] == pytest.approx(0.8, abs=0.005)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(0.05, 2.0), st.integers(3, 500), st.floats(0.001, 0.2))
 def test_power_grows_with_effect_n_and_alpha(effect, n, alpha):
     base = TwoSampleT().power(effect, n, alpha, "two-sided")

@@ -162,7 +162,7 @@ def test_one_seed_gives_one_answer():
     assert call[0] == call[1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=60), st.floats(0.5, 99.5))
 def test_harrell_davis_lies_between_the_extremes_and_turns_with_the_data(x, q):
     values = np.array(x)
@@ -171,7 +171,7 @@ def test_harrell_davis_lies_between_the_extremes_and_turns_with_the_data(x, q):
     assert harrell_davis(-values, 100 - q) == pytest.approx(-forward, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=40), st.floats(1, 99))
 def test_swapping_paired_arms_mirrors_the_difference(x, q):
     a = np.array(x, dtype=float)

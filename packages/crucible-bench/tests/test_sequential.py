@@ -156,7 +156,7 @@ def test_resuming_from_json_gives_the_same_bytes(outcome):
     assert resumed.state == through.state
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_one_half_is_excluded_exactly_when_e_reaches_one_over_alpha(won, lost):
     low, high = mixture_interval(won, lost, alpha=0.05)

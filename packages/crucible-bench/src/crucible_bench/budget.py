@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from crucible_bench.power import Design, sample_size
+from crucible_bench.designs import Design
 from crucible_bench.results import Alternative, Record
+from crucible_bench.sizing import sample_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

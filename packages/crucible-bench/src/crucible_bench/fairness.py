@@ -30,6 +30,7 @@ class GroupRate(Record):
     successes: int
     n: int
     reason: str | None = None
+    caution: str = CAUTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class GroupDifference(Record):
     interval: Interval
     p_value: float
     p_adjusted: float
+    caution: str = CAUTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ class SelectionRatio(Record):
     ratio: float | None
     below: bool | None
     reason: str | None = None
+    caution: str = CAUTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ def detectable(c: Comparison, *, power: float) -> float | None:
     """
     from crucible_bench.binary_designs import McNemar, TwoProportions
     from crucible_bench.designs import PairedT, TwoSampleT
-    from crucible_bench.power import detectable_effect
+    from crucible_bench.sizing import detectable_effect
 
     if not 0 < power < 1:
         raise ValueError(f"`power` must be in (0, 1), got {power}")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from crucible_bench.arrays import Array, check_confidence, is_binary
 from crucible_bench.arrays import scores as checked
 from crucible_bench.clusters import codes
-from crucible_bench.errors import MissingExtraError
+from crucible_bench.errors import DegenerateDataError, MissingExtraError
 from crucible_bench.results import Interval, Record
 
 FEW_CLUSTERS = 50
@@ -82,6 +82,9 @@ def adjusted_difference(
 
     Raises
     ------
+    DegenerateDataError
+        If all scores are equal, or a regression has no finite estimate, as where an arm has no
+        success [3]_.
     MissingExtraError
         Without statsmodels.
     ValueError
@@ -96,6 +99,7 @@ def adjusted_difference(
     ----------
     .. [1] K.-Y. Liang, S. Zeger, Biometrika 73(1), 13-22, 1986.
     .. [2] L. Mancl, T. DeRouen, Biometrics 57(1), 126-134, 2001.
+    .. [3] A. Albert, J. A. Anderson, Biometrika 71(1), 1-10, 1984.
 
     Examples
     --------
@@ -114,6 +118,11 @@ def adjusted_difference(
     y, design, groups, names = _design(scores, condition, cluster, covariates)
     if family == "binomial" and not is_binary(y):
         raise ValueError('`scores` must hold only 0 and 1 for family="binomial"')
+    if family == "binomial" and _separated(y, design):
+        raise DegenerateDataError(
+            "condition and covariates tell right from wrong without error, at least for some "
+            "scores: no finite odds ratio exists; compare and compare_paired need none"
+        )
     api = _statsmodels()
     n_clusters = int(groups.max()) + 1
     covariance: Literal["robust", "bias_reduced"] = (
@@ -126,7 +135,7 @@ def adjusted_difference(
         fit = model.fit(cov_type=covariance)
     beta, cov = np.asarray(fit.params), np.asarray(fit.cov_params())
     if not (np.isfinite(beta).all() and np.isfinite(cov).all()):
-        raise ValueError("`scores` must not be separated perfectly by condition and covariates")
+        raise DegenerateDataError("the regression has no finite estimate for these scores")
     z = float(special.ndtri((1 + confidence) / 2))
     slope, se_slope = float(beta[1]), float(np.sqrt(cov[1, 1]))
     difference, se = slope, se_slope
@@ -179,6 +188,8 @@ def mixed_difference(
 
     Raises
     ------
+    DegenerateDataError
+        If all scores are equal.
     MissingExtraError
         Without statsmodels.
     ValueError
@@ -232,11 +243,25 @@ def _design(
     if not is_binary(arm) or arm.min() == arm.max():
         raise ValueError("`condition` must hold 0 (control) and 1 (treatment), both of them")
     if y.min() == y.max():
-        raise ValueError("`scores` must vary, got one value throughout")
+        raise DegenerateDataError("all scores are equal: there is nothing to compare")
     design: Array = np.column_stack([np.ones(y.size), *columns.values()])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         raise ValueError("`covariates` must not be constant, or combinations of one another")
     return y, design, codes("cluster", cluster, y.size), tuple(covariates or ())
+
+
+def _separated(y: Array, design: Array) -> bool:
+    """Say whether a combination of columns is never on the wrong side of 0, and somewhere right.
+
+    A linear program finds the coefficients in [-1, 1] that lie deepest on the right side.
+    """
+    from scipy import optimize
+
+    side = (2 * y - 1)[:, None] * design / np.abs(design).max(axis=0)
+    found = optimize.linprog(
+        -side.sum(axis=0), A_ub=-side, b_ub=np.zeros(y.size), bounds=(-1, 1), method="highs"
+    )
+    return bool(-found.fun > 1e-7)
 
 
 def _texts(caught: list[warnings.WarningMessage], n_clusters: int) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What a statistic is under exchanged labels and flipped signs, many arrangements at a time."""
 
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -41,6 +42,16 @@ def two_sample(statistic: Named | Statistic) -> Statistic:
         return gap
 
     return difference
+
+
+def all_splits(pooled: Array, n0: int, compute: Statistic) -> Array:
+    """Return a statistic of every way to choose the first group's n0 of the pooled scores."""
+    chosen = np.array(list(itertools.combinations(range(pooled.size), n0)))
+    mask = np.zeros((len(chosen), pooled.size), dtype=bool)
+    np.put_along_axis(mask, chosen, True, axis=1)
+    rows = np.broadcast_to(pooled, mask.shape)
+    first, second = rows[mask].reshape(len(mask), -1), rows[~mask].reshape(len(mask), -1)
+    return np.asarray(compute(first, second, axis=-1))
 
 
 def shuffled(

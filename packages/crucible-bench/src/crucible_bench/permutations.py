@@ -13,6 +13,7 @@ from crucible_bench.permutation_draws import (
     BLOCK,
     Named,
     Statistic,
+    all_splits,
     all_sums,
     paired_t,
     shuffled,
@@ -107,15 +108,9 @@ def permutation_test(
             se = math.sqrt(float(x.var(ddof=1)) / x.size + float(y.var(ddof=1)) / y.size)
         ways = math.comb(pooled.size, x.size) if pooled.size < 400 else math.inf
         if ways <= n_resamples:
-            chosen = np.array(list(itertools.combinations(range(pooled.size), x.size)))
-            mask = np.zeros((len(chosen), pooled.size), dtype=bool)
-            np.put_along_axis(mask, chosen, True, axis=1)
-            rows = np.broadcast_to(pooled, mask.shape)
-            drawn = compute(
-                rows[mask].reshape(len(mask), -1), rows[~mask].reshape(len(mask), -1), axis=-1
-            )
+            drawn = all_splits(pooled, x.size, compute)
             return _result(
-                "permutation", observed, np.asarray(drawn), alternative, pooled.size, estimate,
+                "permutation", observed, drawn, alternative, pooled.size, estimate,
                 exact=True, level=confidence, se=se,
             )  # fmt: skip
         generator = _generator(rng, ways)

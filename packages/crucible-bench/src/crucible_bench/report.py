@@ -5,12 +5,14 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from crucible_bench.drawing import interval_svg
 from crucible_bench.results import Comparison, Interval
 
 _NAMES = {
     "cohens_d": "d", "hedges_g": "g", "d_z": "d_z", "risk_difference": "RD",
-    "prob_superiority": "P(T>C)",
+    "prob_superiority": "P(T>C)", "rank_biserial": "r_rb", "matched_rank_biserial": "r_rb",
 }  # fmt: skip
+_BOUNDED = ("prob_superiority", "rank_biserial", "matched_rank_biserial")
 _TESTS = {"mcnemar_midp": "McNemar mid-p", "mcnemar_exact": "McNemar exact p"}
 _T_TESTS = ("welch_t", "student_t", "paired_t")
 
@@ -34,7 +36,7 @@ def apa(c: Comparison) -> str:
         parts.append(f"corrected {p_text(c.p_adjusted)}")
     effect = c.effect_size
     if effect.value is not None and effect.name != "risk_difference":
-        parts.append(f"{_NAMES.get(effect.name, effect.name)} = {effect.value:.2f}")
+        parts.append(f"{_NAMES.get(effect.name, effect.name)} = {_size(effect.name, effect.value)}")
         known = effect.interval is not None and c.p_value is not None
         if known and c.test in _T_TESTS and effect.name in ("cohens_d", "d_z"):
             assert effect.interval is not None
@@ -70,8 +72,8 @@ def statistic_text(c: Comparison) -> str:
 def rows(c: Comparison) -> list[tuple[str, str]]:
     """Return what a table of the comparison says, as (name, text)."""
     said = [
-        (f"{c.control.label} (control)", f"{c.control.mean:.3f}, n = {c.control.n}"),
-        (f"{c.treatment.label} (treatment)", f"{c.treatment.mean:.3f}, n = {c.treatment.n}"),
+        (_role(c.control.label, "control"), f"{c.control.mean:.3f}, n = {c.control.n}"),
+        (_role(c.treatment.label, "treatment"), f"{c.treatment.mean:.3f}, n = {c.treatment.n}"),
         ("difference", f"{c.difference:.3f}"),
     ]
     if c.confidence_interval is not None:
@@ -83,6 +85,8 @@ def rows(c: Comparison) -> list[tuple[str, str]]:
         if effect.interval is not None and effect.value is not None:
             text += f" {_interval(effect.interval)}"
         said.append((effect.name, text))
+    if c.icc is not None:
+        said.append(("ICC", f"{c.icc:.3f}"))
     for test in c.robustness:
         if test.p_value is not None:
             said.append((f"p ({test.name})", f"{test.p_value:.4g}"))
@@ -90,6 +94,10 @@ def rows(c: Comparison) -> list[tuple[str, str]]:
         said.append(("verdict", c.verdict.sentence))
     said += [("note", warning) for warning in c.warnings]
     return said
+
+
+def _role(label: str, role: str) -> str:
+    return role if label == role else f"{label} ({role})"
 
 
 def markdown(c: Comparison) -> str:
@@ -121,13 +129,14 @@ def _tex(text: str) -> str:
 
 
 def html(c: Comparison) -> str:
-    """Return an HTML table for notebooks."""
+    """Return a drawing of the interval and a table, for notebooks."""
     body = "".join(
         f'<tr><th style="text-align:left">{_html.escape(name)}</th>'
         f'<td style="text-align:left">{_html.escape(text)}</td></tr>'
         for name, text in rows(c)
     )
-    return f"<table><caption>{_html.escape(apa(c))}</caption>{body}</table>"
+    table = f"<table><caption>{_html.escape(apa(c))}</caption>{body}</table>"
+    return f"<div>{interval_svg(c)}{table}</div>"
 
 
 def results_table(
@@ -176,13 +185,19 @@ def _row(c: Comparison) -> tuple[str, ...]:
         "-" if c.p_adjusted is None else f"{c.p_adjusted:.4g}",
         effect.reason or "not defined"
         if effect.value is None
-        else f"{_NAMES.get(effect.name, effect.name)} = {effect.value:.2f}",
+        else f"{_NAMES.get(effect.name, effect.name)} = {_size(effect.name, effect.value)}",
     )
 
 
 def p_text(p: float) -> str:
     """Return a p-value in APA style."""
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("= 0.", "= .")
+
+
+def _size(name: str, value: float) -> str:
+    """Return an effect size with two decimals; one that cannot exceed 1 has no leading zero."""
+    text = f"{value:.2f}"
+    return text.replace("0.", ".", 1) if name in _BOUNDED and abs(value) < 0.995 else text
 
 
 def _df(df: float) -> str:

@@ -8,6 +8,13 @@ import numpy as np
 from crucible_bench.arrays import check_confidence
 from crucible_bench.results import Alternative, Interval, TestResult, Verdict
 
+_OPENINGS = {
+    "superior": "Treatment is superior",
+    "inferior": "Treatment is inferior",
+    "equivalent": "Treatment is equivalent",
+    "inconclusive": "The result is inconclusive",
+}
+
 
 def decide(
     interval: Interval, equivalence: Interval, *, sesoi: float, higher_is_better: bool = True
@@ -54,7 +61,7 @@ def decide(
         equivalence_interval=equivalence,
         excludes_zero=excludes_zero,
         non_inferior=non_inferior,
-        sentence=f"Treatment is {outcome}: {sentence}.",
+        sentence=f"{_OPENINGS[outcome]}: {sentence}.",
     )
 
 
