@@ -9,9 +9,11 @@ from crucible_harness.experiment import Experiment
 from crucible_harness.metrics import Metric
 from crucible_harness.options import ErrorPolicy, Limits, RunOptions
 from crucible_harness.outcome import RunResult
+from crucible_harness.prereg import preregister
 from crucible_harness.prompts import Prompt
 from crucible_harness.report import report
 from crucible_harness.runner import resume, resume_sync, run, run_sync
+from crucible_harness.verify import verify
 
 __all__ = [
     "Analysis",
@@ -28,9 +30,11 @@ __all__ = [
     "RunResult",
     "analyse",
     "load_experiment",
+    "preregister",
     "report",
     "resume",
     "resume_sync",
     "run",
     "run_sync",
+    "verify",
 ]

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from crucible_harness.files import replace_file
 
 if TYPE_CHECKING:
+    from crucible_harness.analysis import Analysis
+    from crucible_harness.recorded import RecordedRun
     from crucible_harness.report.model import Report
+    from crucible_harness.report.values import Value
 
 Format = Literal["markdown", "latex", "html", "jupyter", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "latex", "html", "jupyter", "json")
-_NAMES: Mapping[str, str] = {
+FILES: Mapping[Format, str] = {
     "markdown": "report.md",
     "latex": "report.tex",
     "html": "report.html",
@@ -54,23 +57,57 @@ def report(
         raise ValueError(f"`formats` must be among {', '.join(FORMATS)}; got {unknown[0]!r}")
     from crucible_harness.analysis import analyse_run
     from crucible_harness.recorded import load_run
-    from crucible_harness.report.build import build
 
     run = load_run(source)
-    analysis = analyse_run(run)
     folder = Path(path) if path is not None else run.path
-    written = build(run, analysis, traced=(folder / "trace.html").is_file())
+    written = written_report(run, analyse_run(run), beside=folder)
     folder.mkdir(parents=True, exist_ok=True)
     if {"markdown", "latex"} & set(formats):
         _draw(written, folder / "figures", pdf="latex" in formats)
     files: dict[Format, Path] = {}
     for name in formats:
-        files[name] = folder / _NAMES[name]
-        replace_file(files[name], _render(written, name, fragment=fragment, run_folder=run.path))
+        files[name] = folder / FILES[name]
+        replace_file(files[name], rendered(written, name, fragment=fragment))
     return files
 
 
-def _render(written: "Report", format: Format, *, fragment: bool, run_folder: Path) -> str:
+def written_report(
+    run: "RecordedRun", analysis: "Analysis", *, beside: Path | None = None
+) -> "Report":
+    """Return the report of a run that lies in the folder `beside`, by default the run's own."""
+    from crucible_harness.report.build import build
+
+    folder = run.path if beside is None else beside
+    return build(run, analysis, traced=(folder / "trace.html").is_file())
+
+
+def printed(value: "Value", format: Format) -> str:
+    """Return a value as it stands in a file of this format."""
+    from html import escape
+
+    from crucible_harness.report import latex, markdown
+
+    match format:
+        case "markdown":
+            return markdown.escape(value.text)
+        case "latex":
+            return latex.escape(value.text)
+        case "html":
+            return escape(value.text)
+        case "jupyter":
+            return _in_json(markdown.escape(value.text), ascii=False)
+        case "json":
+            return _in_json(value.text, ascii=True)
+
+
+def _in_json(text: str, *, ascii: bool) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=ascii)[1:-1]
+
+
+def rendered(written: "Report", format: Format, *, fragment: bool = False) -> str:
+    """Return a report in one format."""
     from crucible_harness.report import html, json, latex, markdown, notebook
 
     match format:
