@@ -13,6 +13,7 @@ HarnessError
     ProviderRefusedError   key, model or permission: no further call could succeed
     UnreachableModelError  a server that never answered cannot be reached
     PreregistrationError   the experiment is not the one that was preregistered
+    NotComparableError     runs that cannot be pooled, because they ask different questions
 """
 
 
@@ -107,3 +108,14 @@ class PreregistrationError(HarnessError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.path, self.fields, self.reason)
+
+
+class NotComparableError(HarnessError):
+    """A run that cannot be pooled with the others; `field` says in what it differs."""
+
+    def __init__(self, run: str, field: str, reason: str) -> None:
+        self.run, self.field, self.reason = run, field, reason
+        super().__init__(f"{run!r} {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.run, self.field, self.reason)

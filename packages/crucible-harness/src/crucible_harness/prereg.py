@@ -118,7 +118,7 @@ def preregister(experiment: Experiment, path: Path | str) -> Preregistration:
         design_digest=experiment.digest,
         design=json.loads(canonical(experiment.design)),
         questions=tuple(_question(h, experiment) for h in confirmatory),
-        analysis_plan=_analysis_plan(experiment),
+        analysis_plan=analysis_plan(experiment),
         n_planned=len(experiment.dataset),
         stopping_rule=stopping_rule(experiment.design),
         exclusions=(),
@@ -284,7 +284,8 @@ def _metric(metrics: "Iterable[Metric]", label: str) -> "Metric":
     return next(m for m in metrics if label in (m.label, m.name))
 
 
-def _analysis_plan(experiment: Experiment) -> str:
+def analysis_plan(experiment: Experiment) -> str:
+    """Say how the confirmatory hypotheses will be decided."""
     claims = "; ".join(
         f"{h.id}: {h.contrast} in {h.metric}, {h.treatment} against {h.control}, {h.direction}, "
         f"smallest effect of interest {h.sesoi:g}, alpha {h.alpha:g}"
