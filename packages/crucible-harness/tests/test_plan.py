@@ -10,7 +10,9 @@ from crucible_harness.plan import PilotRates
 def experiment(n: int, **change: object) -> Experiment:
     design = {
         "dataset": sums(n),
-        "conditions": [Condition(name=c, model=simulated(c)) for c in ("control", "treatment")],
+        "conditions": [
+            Condition(name=c, model=simulated(c), temperature=0.7) for c in ("control", "treatment")
+        ],
         "seed": 1,
         "hypotheses": [
             Hypothesis(

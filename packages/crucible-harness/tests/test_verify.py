@@ -327,6 +327,43 @@ def test_the_replay_never_asks_the_model(options):
     assert len(asked) == 3
 
 
+def test_functions_and_judges_are_replayed_without_being_asked(options):
+    from crucible_ensemble import Completion
+    from crucible_harness import Metric
+    from crucible_harness.judging import JudgeScorer
+
+    asked = []
+
+    def pipeline(item):
+        asked.append(item.id)
+        return item.expected if item.id != "sum/1" else "no"
+
+    class Judge:
+        name = "judge"
+
+        def fingerprint(self):
+            return {"model": self.name}
+
+        async def generate(self, prompt, /, **options):
+            asked.append("judge")
+            good = "no" not in prompt[0]["content"]
+            return Completion(text="GOOD" if good else "BAD", model=self.name)
+
+    judge = JudgeScorer(Judge(), rubric="Is {answer} good?", labels={"GOOD": 1.0, "BAD": 0.0})
+    experiment = Experiment(
+        "called",
+        dataset=sums(3),
+        conditions=[Condition("mine", call=pipeline, fingerprint="pipeline 1")],
+        metrics=[Metric("judged", scorer=judge, higher_is_better=True, unit="share")],
+        seed=1,
+    )
+    path = run_sync(experiment, options=options).path
+    before = len(asked)
+    checks = {check.name: check for check in verify(path, experiment=experiment).checks}
+    assert checks["replay"].ok, checks["replay"].detail
+    assert len(asked) == before
+
+
 def test_errors_are_picklable():
     import pickle
 

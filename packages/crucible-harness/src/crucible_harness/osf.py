@@ -84,7 +84,7 @@ def osf_template(experiment: Experiment) -> str:
         f"{h.sesoi:g}, alpha {h.alpha:g})"
         for h in confirmatory
     )
-    about = experiment.design["dataset"]
+    about = experiment.frozen["dataset"]
     answers = {
         "name": escape(experiment.name),
         "description": escape(experiment.description) or "[by hand]",
@@ -96,7 +96,7 @@ def osf_template(experiment: Experiment) -> str:
         "digest": experiment.digest,
         "dataset": escape(str(about["name"])),
         "fingerprint": about["fingerprint"],
-        "stopping": stopping_rule(experiment.design),
+        "stopping": stopping_rule(experiment.frozen),
         "metrics": metrics,
         "plan": escape(analysis_plan(experiment)),
         "exploratory": ", ".join(escape(h.id) for h in exploratory)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crucible_harness.claims import Hypothesis
 from crucible_harness.estimates import percentile_of
-from crucible_harness.experiment import Experiment, Hypothesis
+from crucible_harness.experiment import Experiment
 from crucible_harness.metrics import Metric
 
 if TYPE_CHECKING:
@@ -141,6 +142,11 @@ def plan(
     if h.contrast != "difference":
         raise ValueError(f"`hypothesis` must claim a difference to be planned, {h.id!r} claims a "
                          f"{h.contrast}")  # fmt: skip
+    if not experiment.design.within:
+        raise ValueError(
+            "`experiment` must compare its conditions within items to be planned; across items, "
+            "crucible_bench.power has TwoProportions and TwoSampleT"
+        )
     if not 0 < power < 1:
         raise ValueError(f"`power` must be in (0, 1), got {power}")
     family = [
@@ -178,16 +184,14 @@ def _planned(
             enough=False, inputs=inputs, sentence=_no_design(h, inputs),
         )  # fmt: skip
     needed = sample_size(design, effect=h.sesoi, power=power, alpha=alpha)
-    groups = 2 if design.unit == "per group" else 1
-    per_group = n_items // groups if inputs.get("groups") == "between" else n_items
     reached = found = None
-    if per_group >= 2:
-        reached = achieved_power(design, planned_effect=h.sesoi, n=per_group, alpha=alpha).power
+    if n_items >= 2:
+        reached = achieved_power(design, planned_effect=h.sesoi, n=n_items, alpha=alpha).power
         try:
-            found = detectable_effect(design, n=per_group, power=power, alpha=alpha).effect
+            found = detectable_effect(design, n=n_items, power=power, alpha=alpha).effect
         except ValueError:  # with so few items no difference, however large, could be found
             found = None
-    enough = per_group >= needed.n
+    enough = n_items >= needed.n
     what = "items" if design.unit in ("pairs", "items") else f"items {design.unit}"
     text = (
         f"{h.id}: {needed.n:,} {what} tell a true difference of {h.sesoi:g}{unit} in {h.metric} "
@@ -195,7 +199,7 @@ def _planned(
         f"{', Bonferroni-divided' if inputs['family'] > 1 else ''})."
     )
     if reached is not None:
-        text += f" The data set's {per_group:,} {what} reach {reached:.0%}"
+        text += f" The data set's {n_items:,} {what} reach {reached:.0%}"
         text += (
             f" and find a difference of {found:.3g}{unit} with {power:.0%} power."
             if found is not None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crucible_harness.claims import Hypothesis
 from crucible_harness.errors import PreregistrationError
-from crucible_harness.experiment import Experiment, Hypothesis, canonical
+from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
 from crucible_harness.folder import Folder, git_state, now
 
@@ -116,11 +117,11 @@ def preregister(experiment: Experiment, path: Path | str) -> Preregistration:
     commit, dirty = git_state()
     plan = Preregistration(
         design_digest=experiment.digest,
-        design=json.loads(canonical(experiment.design)),
+        design=json.loads(canonical(experiment.frozen)),
         questions=tuple(_question(h, experiment) for h in confirmatory),
         analysis_plan=analysis_plan(experiment),
         n_planned=len(experiment.dataset),
-        stopping_rule=stopping_rule(experiment.design),
+        stopping_rule=stopping_rule(experiment.frozen),
         exclusions=(),
         git_commit=commit,
         git_dirty=dirty,
@@ -172,7 +173,7 @@ def check(experiment: Experiment, path: Path | str | None) -> None:
     if path is None:
         return
     plan = read_preregistration(path)
-    refused = tuple(name for name, kind in _changes(plan.design, experiment.design) if kind == "!")
+    refused = tuple(name for name, kind in _changes(plan.design, experiment.frozen) if kind == "!")
     if refused:
         raise PreregistrationError(str(path), refused)
 
@@ -224,10 +225,11 @@ def deviations(run: "RecordedRun", results: "Sequence[HypothesisResult]") -> tup
         found.append(
             f"{before:,} cells were finished before the plan was registered with the run (a pilot)."
         )
-    questions = {(q.metric, q.treatment, q.control): q for q in plan.questions}
+    ids = [h["id"] for h in plan.design["hypotheses"] if h["kind"] == "confirmatory"]
+    questions = dict(zip(ids, plan.questions, strict=True))
     for result in results:
         h, comparison = result.hypothesis, result.contrast.comparison
-        question = questions.get((h.metric, h.treatment, h.control))
+        question = questions.get(h.id)
         if question is None or comparison is None:
             continue
         found += [
@@ -257,17 +259,15 @@ def _question(h: Hypothesis, experiment: Experiment) -> "Question":
 
     metric = _metric(experiment.metrics, h.metric)
     family = [o for o in experiment.hypotheses if (o.kind, o.family) == (h.kind, h.family)]
-    kind = experiment.design.get("design")
-    between = isinstance(kind, Mapping) and "between" in str(kind.get("kind", "")).lower()
     return Question(
         hypothesis=h.text
         or f"{h.id}: {h.metric} of {h.treatment} is {h.direction} than {h.control}",
         metric=h.metric,
         unit=metric.unit,
-        control=h.control,
-        treatment=h.treatment,
+        control=h.control or "",
+        treatment=h.treatment or h.label,
         higher_is_better=metric.higher_is_better,
-        design="independent" if between else "paired",
+        design="paired" if experiment.design.within else "independent",
         test="default",
         alternative="two-sided",
         alpha=h.alpha,
@@ -276,7 +276,7 @@ def _question(h: Hypothesis, experiment: Experiment) -> "Question":
         n_planned=len(experiment.dataset),
         correction="holm" if len(family) > 1 else "none",
         family=h.family,
-        stopping_rule=stopping_rule(experiment.design),
+        stopping_rule=stopping_rule(experiment.frozen),
     )
 
 
@@ -287,7 +287,7 @@ def _metric(metrics: "Iterable[Metric]", label: str) -> "Metric":
 def analysis_plan(experiment: Experiment) -> str:
     """Say how the confirmatory hypotheses will be decided."""
     claims = "; ".join(
-        f"{h.id}: {h.contrast} in {h.metric}, {h.treatment} against {h.control}, {h.direction}, "
+        f"{h.id}: {h.contrast} in {h.metric}, {h.label}, {h.direction}, "
         f"smallest effect of interest {h.sesoi:g}, alpha {h.alpha:g}"
         for h in experiment.hypotheses
         if h.kind == "confirmatory"

@@ -7,19 +7,24 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from crucible_datasets import Dataset, Item, Provenance
 from crucible_ensemble import Completion, Model
 from crucible_ensemble import errors as model_errors
 from crucible_ensemble.model import Prompt
 from crucible_ensemble.prompts import to_messages
-from crucible_harness.errors import ConfigError, NotARunError
-from crucible_harness.experiment import Experiment, canonical, structure
+from crucible_harness.conditions import Condition
+from crucible_harness.errors import DesignMismatchError, NotARunError
+from crucible_harness.experiment import Experiment, canonical
+from crucible_harness.fingerprints import structure
 from crucible_harness.folder import folder_of
 from crucible_harness.journal import Journal
+from crucible_harness.judging import JudgeScorer
+from crucible_harness.metrics import Metric
 from crucible_harness.offline import no_sockets
 from crucible_harness.options import ErrorPolicy, RunOptions
+from crucible_harness.prompts import ItemLike
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.sync import blocking
 
@@ -55,8 +60,9 @@ def replay(run: RecordedRun, experiment: Experiment) -> Replayed:
     failures = _failures(run.path / "journal.sqlite")
     stand_in = copy.copy(experiment)
     stand_in.conditions = tuple(
-        replace(c, model=_without_answers(c.model, failures)) for c in experiment.conditions
+        cast("Condition", _Recorded(condition, failures)) for condition in experiment.conditions
     )
+    stand_in.metrics = tuple(_unasked(metric, failures) for metric in experiment.metrics)
     with tempfile.TemporaryDirectory(prefix="crucible-replay-") as directory:
         again = folder_of(experiment, directory)
         again.path.mkdir(parents=True)
@@ -92,7 +98,11 @@ def rebuild(run: RecordedRun) -> Experiment:
     Raises
     ------
     NotARunError
-        If the experiment was built in Python, or the file in the folder gives another design.
+        If the experiment was built in Python.
+    ConfigError
+        If the file in the folder cannot be read, or calls functions that are not here.
+    DesignMismatchError
+        If it gives another design.
     """
     from crucible_harness.config import read_experiment
 
@@ -108,21 +118,20 @@ def rebuild(run: RecordedRun) -> Experiment:
         return opened.setdefault(name, _StandIn({"model": name}, {}))
 
     def build() -> Experiment:
-        try:
-            return read_experiment(
-                text, origin={**origin, "toml": text}, name=str(file), dataset=dataset,
-                open_model=open_stand_in,
-            )[0]  # fmt: skip
-        except ConfigError as error:
-            raise NotARunError(f"design.toml is not what was run: {error}") from error
+        return read_experiment(
+            text, origin={**origin, "toml": text}, name=str(file), dataset=dataset,
+            open_model=open_stand_in,
+        )[0]  # fmt: skip
 
     # Once to see which model of the file stands where in the design, once with the fingerprints.
     for condition, planned in zip(build().conditions, run.design["conditions"], strict=False):
-        _identify(condition.model, planned["model"])
+        if condition.call is None:
+            _identify(cast("Model", condition.model), planned["model"])
     experiment = build()
     if experiment.digest != run.digest:
-        fields = [k for k in run.design if run.design[k] != experiment.design.get(k)]
-        raise NotARunError(f"design.toml gives another design; it differs in {', '.join(fields)}")
+        frozen = json.loads(canonical(experiment.frozen))
+        fields = tuple(key for key in run.design if run.design[key] != frozen.get(key))
+        raise DesignMismatchError("design.toml", fields)
     return experiment
 
 
@@ -138,6 +147,33 @@ def items_of(run: RecordedRun) -> Dataset:
         items, name=about["name"], split=about["split"], task=about["task"],
         provenance=Provenance(**known),
     )  # fmt: skip
+
+
+class _Recorded:
+    """A condition whose models and function are not asked; in all else it is what it was."""
+
+    def __init__(self, condition: Condition, failures: Mapping[str, tuple[str, str]]) -> None:
+        self._condition, self._failures = condition, failures
+        self.model = (
+            None
+            if condition.model is None
+            else _without_answers(cast("Model", condition.model), failures)
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._condition, name)
+
+    def answering(self, item: ItemLike) -> Model:
+        return _without_answers(self._condition.answering(item), self._failures)
+
+
+def _unasked(metric: Metric, failures: Mapping[str, tuple[str, str]]) -> Metric:
+    """Return a metric whose judge, if it has one, is not asked."""
+    if not isinstance(metric.scorer, JudgeScorer):
+        return metric
+    judge = copy.copy(metric.scorer)
+    judge.model = _without_answers(judge.model, failures)
+    return replace(metric, scorer=judge)
 
 
 class _StandIn:

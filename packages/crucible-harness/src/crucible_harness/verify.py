@@ -311,13 +311,28 @@ def _other_versions(manifest: Mapping[str, Any]) -> str:
     return ", ".join(changed)
 
 
+def _rebuilt(run: RecordedRun) -> "Experiment":
+    from crucible_datasets import DatasetError
+    from crucible_harness.errors import ConfigError
+    from crucible_harness.replay import rebuild
+
+    try:
+        return rebuild(run)
+    except DatasetError as error:  # worked examples are drawn from another file
+        raise _Unknown(f"not replayed: {error}") from error
+    except ConfigError as error:
+        if "cannot be imported" in str(error):
+            raise _Unknown(f"not replayed: {error}") from error
+        raise
+
+
 def _replay(run: RecordedRun, experiment: "Experiment | None") -> str:
-    from crucible_harness.replay import rebuild, replay
+    from crucible_harness.replay import replay
 
     if experiment is None:
         if run.manifest.get("origin") is None:
             raise _Unknown("not replayed: the experiment was built in Python; give `experiment`")
-        experiment = rebuild(run)
+        experiment = _rebuilt(run)
     elif experiment.digest != run.digest:
         raise _Wrong(f"`experiment` has digest {experiment.digest[:8]}, the run {run.digest[:8]}")
     done = replay(run, experiment)
