@@ -2,6 +2,7 @@
 
 from crucible_harness.analysis import Analysis, analyse
 from crucible_harness.claims import Criterion, Hypothesis
+from crucible_harness.compare import compare
 from crucible_harness.conditions import Condition
 from crucible_harness.config import load_experiment
 from crucible_harness.errors import HarnessError
@@ -9,9 +10,12 @@ from crucible_harness.experiment import Experiment
 from crucible_harness.metrics import Metric
 from crucible_harness.options import ErrorPolicy, Limits, RunOptions
 from crucible_harness.outcome import RunResult
+from crucible_harness.plan import plan
+from crucible_harness.prereg import preregister
 from crucible_harness.prompts import Prompt
 from crucible_harness.report import report
 from crucible_harness.runner import resume, resume_sync, run, run_sync
+from crucible_harness.verify import verify
 
 __all__ = [
     "Analysis",
@@ -27,10 +31,14 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "analyse",
+    "compare",
     "load_experiment",
+    "plan",
+    "preregister",
     "report",
     "resume",
     "resume_sync",
     "run",
     "run_sync",
+    "verify",
 ]

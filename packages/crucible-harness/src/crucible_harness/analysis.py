@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
+from crucible_harness import prereg
 from crucible_harness.diagnostics import FrontPoint, by_field, changes_of_model, cost_front, drift
 from crucible_harness.estimates import Estimate1
 from crucible_harness.exploratory import unplanned
@@ -70,7 +71,7 @@ def analyse_run(run: RecordedRun) -> Analysis:
         missing=missing,
         front=cost_front(run, observed),
         by_field=by_field(run, observed),
-        deviations=_deviations(run),
+        deviations=(*_deviations(run), *prereg.deviations(run, confirmatory)),
         warnings=(*missing.warnings, *drift(run), *changes_of_model(run)),
     )
 

@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,15 +83,23 @@ def reload_experiment(folder: Path, manifest: Mapping[str, Any]) -> tuple[Experi
 
 
 def read_experiment(
-    text: str, *, origin: Mapping[str, Any], name: str
+    text: str,
+    *,
+    origin: Mapping[str, Any],
+    name: str,
+    dataset: "Dataset | None" = None,
+    open_model: "Callable[[str], Model] | None" = None,
 ) -> tuple[Experiment, RunOptions]:
-    """Build an experiment from the text of a file; `name` is the file's in messages."""
+    """Build an experiment from the text of a file; `name` is the file's in messages.
+
+    `dataset` and `open_model` stand in for the data set and the models that the file names.
+    """
     table = _validated(text, name)
     base = Path(origin["directory"])
     overrides = origin["overrides"]
     try:
-        dataset = _dataset(table.dataset, base, overrides)
-        models = _Models(table, base, table.seed)
+        dataset = dataset or _dataset(table.dataset, base, overrides)
+        models = _Models(table, base, table.seed, open_model)
         experiment = Experiment(
             table.name,
             dataset=dataset,
@@ -131,8 +139,15 @@ def read_experiment(
 class _Models:
     """Opens each model of a file once, however many conditions use it."""
 
-    def __init__(self, table: "ExperimentTable", base: Path, seed: int) -> None:
+    def __init__(
+        self,
+        table: "ExperimentTable",
+        base: Path,
+        seed: int,
+        open_model: "Callable[[str], Model] | None" = None,
+    ) -> None:
         self._tables, self._base, self._seed = table.models, base, seed
+        self._stand_in = open_model
         self._open: dict[str, Model] = {}
         self._hedgers: dict[str, Any] = {}
 
@@ -164,6 +179,8 @@ class _Models:
         return self._open[name]
 
     def _make(self, name: str) -> "Model":
+        if self._stand_in is not None:
+            return self._stand_in(name)
         from crucible_ensemble import CassetteModel, open_model
 
         at = self._tables.get(name)

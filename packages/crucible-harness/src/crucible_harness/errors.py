@@ -12,6 +12,8 @@ HarnessError
     ContaminationError     worked examples of a prompt are among the items
     ProviderRefusedError   key, model or permission: no further call could succeed
     UnreachableModelError  a server that never answered cannot be reached
+    PreregistrationError   the experiment is not the one that was preregistered
+    NotComparableError     runs that cannot be pooled, because they ask different questions
 """
 
 
@@ -94,3 +96,26 @@ class ProviderRefusedError(HarnessError):
 
 class UnreachableModelError(HarnessError):
     """A server that has not answered once cannot be reached."""
+
+
+class PreregistrationError(HarnessError):
+    """The experiment is not the one in the file; `fields` names what differs."""
+
+    def __init__(self, path: str, fields: tuple[str, ...], reason: str | None = None) -> None:
+        self.path, self.fields, self.reason = path, fields, reason
+        said = reason or f"the experiment differs in {', '.join(fields)}"
+        super().__init__(f"preregistration {path!r}: {said}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.path, self.fields, self.reason)
+
+
+class NotComparableError(HarnessError):
+    """A run that cannot be pooled with the others; `field` says in what it differs."""
+
+    def __init__(self, run: str, field: str, reason: str) -> None:
+        self.run, self.field, self.reason = run, field, reason
+        super().__init__(f"{run!r} {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.run, self.field, self.reason)

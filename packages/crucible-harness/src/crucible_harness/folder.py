@@ -112,7 +112,7 @@ def _schedule(experiment: Experiment) -> str:
 
 
 def _manifest(experiment: Experiment) -> dict[str, Any]:
-    commit, dirty = _git()
+    commit, dirty = git_state()
     origin = experiment.origin
     return {
         "schema": "crucible-harness/manifest/1",
@@ -145,7 +145,7 @@ def package_version(distribution: str) -> str | None:
         return None
 
 
-def _git() -> tuple[str | None, bool | None]:
+def git_state() -> tuple[str | None, bool | None]:
     """Return commit and whether there are uncommitted changes, where this runs in a checkout."""
 
     def ask(*words: str) -> str | None:

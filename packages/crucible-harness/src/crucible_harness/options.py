@@ -57,6 +57,8 @@ class RunOptions:
         Record every span of the run in `telemetry.sqlite`.
     trace : bool
         Draw the run's decisions in `trace.html`; needs telemetry.
+    prereg : path, optional
+        A file of `preregister`: an experiment that asks something else is refused.
     progress : {"auto", "bar", "lines", "none"}
         "auto" is a bar on a terminal, else a line now and then.
     """
@@ -68,6 +70,7 @@ class RunOptions:
     retry_failed: bool = True
     telemetry: bool = True
     trace: bool = False
+    prereg: Path | str | None = None
     progress: Progress = "auto"
 
     def __post_init__(self) -> None:

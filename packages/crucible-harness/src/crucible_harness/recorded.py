@@ -14,6 +14,7 @@ from crucible_harness.errors import NotARunError
 from crucible_harness.experiment import blocks_of, canonical
 from crucible_harness.journal import Journal
 from crucible_harness.metrics import Metric, read_metric
+from crucible_harness.prereg import preregistered
 from crucible_harness.schedule import schedule
 
 
@@ -148,7 +149,7 @@ def load_run(path: Path | str) -> RecordedRun:
         not_run=len(plan) - len(cells),
         status="complete" if len(plan) == len(cells) else _how_it_ended(manifest),
         simulated=any(record.get("simulated") for _, record in rows.values()),
-        preregistered=False,
+        preregistered=preregistered(folder, manifest) is not None,
         leaf_calls=leaf_calls,
         possibly_billed=possibly_billed,
     )

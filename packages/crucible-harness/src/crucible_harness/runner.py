@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 
+from crucible_harness import prereg
 from crucible_harness.cells import Desk, run_cell
 from crucible_harness.errors import HarnessError, MetricUnavailableError, NotARunError
 from crucible_harness.experiment import Experiment
@@ -42,6 +43,8 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
         If a finished call cannot be written down.
     JournalLockedError
         If another process is running it.
+    PreregistrationError
+        If `options.prereg` is another experiment's.
 
     Notes
     -----
@@ -51,11 +54,13 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
     thread, the first interrupt (Ctrl-C) lets cells in work finish, a second cancels them.
     """
     options = options or RunOptions()
+    prereg.check(experiment, options.prereg)
     folder = folder_of(experiment, options.directory)
     folder.prepare(experiment)
     journal = Journal(folder.journal, design=experiment.frozen)
     try:
         journal.lock()
+        prereg.keep(folder, options.prereg, finished=len(journal.cells()))
         return await _run(experiment, folder, journal, options)
     finally:
         journal.close()

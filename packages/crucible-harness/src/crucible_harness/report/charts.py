@@ -129,6 +129,38 @@ def latency(samples: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     return _spec(chart.properties(width=WIDTH, height=280))
 
 
+def forest(
+    rows: Sequence[Mapping[str, object]], total: Mapping[str, object], *, unit: str
+) -> dict[str, Any]:
+    """Draw the effects of several studies and, below a line, what they come to together.
+
+    Parameters
+    ----------
+    rows : mappings with keys label, value, low, high (None draws no bar), weight in percent
+    total : the same without weight
+    """
+    import altair as alt
+
+    order = [str(row["label"]) for row in rows] + [str(total["label"])]
+    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
+    base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+    pooled = alt.Chart(alt.Data(values=[dict(total)]))
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#888888", strokeDash=[4, 3])
+    x = alt.X("low:Q", title=f"difference ({unit})")
+    chart = alt.layer(
+        zero.encode(x="zero:Q"),
+        base.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(x=x, x2="high:Q", y=y),
+        base.mark_square(filled=True, opacity=1, color=COLOURS[0]).encode(
+            x="value:Q", y=y, size=alt.Size("weight:Q", legend=None, scale=alt.Scale(zero=True)),
+            tooltip=["label:N", "value:Q", "low:Q", "high:Q", "weight:Q"],
+        ),
+        pooled.mark_rule(strokeWidth=5, color=COLOURS[1]).encode(x=x, x2="high:Q", y=y),
+        pooled.mark_point(shape="diamond", filled=True, size=190, opacity=1, color=COLOURS[1])
+        .encode(x="value:Q", y=y, tooltip=["label:N", "value:Q", "low:Q", "high:Q"]),
+    )  # fmt: skip
+    return _spec(chart.properties(width=WIDTH, height=alt.Step(36)))
+
+
 def _palette(n: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(n)]
 

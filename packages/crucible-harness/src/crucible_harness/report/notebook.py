@@ -66,14 +66,17 @@ def render(report: Report) -> str:
             f"# {markdown.escape(report.title)}\n\n{markdown.escape(report.subtitle)}"
         )
     ]
-    cells.append(new_code_cell(_LOAD))
-    cells.append(
-        new_markdown_cell(
-            "The next two cells derive every number again: first all of them from the journal, "
-            "then the differences in accuracy from the table of results alone."
+    if report.explorer is None:  # not of a run: there is nothing to compute again
+        cells.append(new_code_cell("import json"))
+    else:
+        cells.append(new_code_cell(_LOAD))
+        cells.append(
+            new_markdown_cell(
+                "The next two cells derive every number again: first all of them from the journal, "
+                "then the differences in accuracy from the table of results alone."
+            )
         )
-    )
-    cells += [new_code_cell(_RECOMPUTE), new_code_cell(_PAIRED)]
+        cells += [new_code_cell(_RECOMPUTE), new_code_cell(_PAIRED)]
     for section in report.sections:
         cells.append(new_markdown_cell(_text(section)))
         cells += [
