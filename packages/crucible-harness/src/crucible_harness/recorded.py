@@ -12,10 +12,10 @@ from crucible_harness.claims import Hypothesis, read_hypothesis
 from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import NotARunError
 from crucible_harness.experiment import blocks_of, canonical
-from crucible_harness.journal import Journal
+from crucible_harness.folder import Folder
 from crucible_harness.metrics import Metric, read_metric
 from crucible_harness.prereg import preregistered
-from crucible_harness.schedule import schedule
+from crucible_harness.schedule import Cell, schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,15 @@ class RecordedRun:
     preregistered: bool
     leaf_calls: int
     possibly_billed: int
+    plan: tuple[Cell, ...]
+
+    @property
+    def surplus(self) -> int:
+        """Return the number of finished cells beyond the item at which the run stopped."""
+        from crucible_harness.sequential import confirmatory
+
+        sequential = confirmatory(self)[1]
+        return 0 if sequential is None else sequential.surplus_cells
 
 
 def load_run(path: Path | str) -> RecordedRun:
@@ -96,7 +105,7 @@ def load_run(path: Path | str) -> RecordedRun:
         If the folder holds no run, or a file of it is missing or damaged.
     """
     folder = Path(path)
-    journal = Journal(folder / "journal.sqlite")
+    journal = Folder(folder).open_journal()
     try:
         design = json.loads(journal.meta("design"))
         rows = journal.cells()
@@ -152,6 +161,7 @@ def load_run(path: Path | str) -> RecordedRun:
         preregistered=preregistered(folder, manifest) is not None,
         leaf_calls=leaf_calls,
         possibly_billed=possibly_billed,
+        plan=tuple(plan),
     )
 
 
