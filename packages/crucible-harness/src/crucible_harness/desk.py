@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import anyio
 
 from crucible_ensemble import Completion, Model
+from crucible_harness.errors import HarnessError
 from crucible_harness.errors_policy import Retries
 from crucible_harness.fingerprints import structure
+from crucible_harness.hooks import HookCaller
 from crucible_harness.journal import Journal
 from crucible_harness.ledger import Ledger, Prices
 from crucible_harness.limits import Providers
@@ -56,6 +58,7 @@ class Desk:
     executor: Executor
     timeout_s: float | None
     retries: Retries
+    hooks: HookCaller
     fatal: frozenset[str]
     share_responses: bool = True
     halted: bool = False
@@ -71,6 +74,14 @@ class Desk:
             # The model is kept beside it: an id may be used again once its object is gone.
             self._identities[id(model)] = model, structure(model)
         return self._identities[id(model)][1]
+
+    async def notify(self, kind: str, **detail: Any) -> None:
+        """Write an event down and tell the hook."""
+        await self.journal.note(kind, **detail)
+        try:
+            await self.hooks("on_event", kind, detail)
+        except HarnessError as error:
+            self.fail(error)
 
     def fail(self, error: Exception) -> None:
         """End the run with an error; the first one counts."""

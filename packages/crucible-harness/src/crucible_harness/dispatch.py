@@ -15,7 +15,6 @@ from crucible_harness.errors import (
 )
 from crucible_harness.errors_policy import FailureWatch
 from crucible_harness.experiment import Experiment
-from crucible_harness.hooks import HookCaller
 from crucible_harness.interrupts import interruptible
 from crucible_harness.ledger import Refused
 from crucible_harness.observations import value_of
@@ -53,13 +52,12 @@ class Dispatch:
         *,
         todo: Sequence[Cell],
         tally: Tally,
-        hooks: HookCaller,
         watch: SequentialWatch | None,
     ) -> None:
         self.status: Status | None = None
         self._experiment, self._desk, self._options = experiment, desk, options
         self._todo: Iterator[Cell] = iter(todo)
-        self._tally, self._hooks, self._watch = tally, hooks, watch
+        self._tally, self._hooks, self._watch = tally, desk.hooks, watch
         self._conditions = {condition.name: condition for condition in experiment.conditions}
         self._items = {item.id: item for item in experiment.dataset}
         self._failures = FailureWatch(options.errors)
@@ -81,19 +79,11 @@ class Dispatch:
         if self._capped and self.status is None:
             self.status = "budget"
 
-    async def event(self, kind: str, **detail: Any) -> None:
-        """Write an event down and tell the hook."""
-        await self._desk.journal.note(kind, **detail)
-        try:
-            await self._hooks("on_event", kind, detail)
-        except HarnessError as error:
-            self._desk.fail(error)
-
     async def _stop(self, status: Status, kind: str, **detail: Any) -> None:
         if self.status is None and self._desk.failure is None:
             self.status = status
             self._desk.halt()
-            await self.event(kind, **detail)
+            await self._desk.notify(kind, **detail)
 
     async def _interrupt(self) -> None:
         await self._stop("interrupted", "interrupted")
@@ -167,7 +157,7 @@ class Dispatch:
             await self._stop("budget", "budget_stop", scope="total", name=None)
         elif (refused.scope, refused.name) not in self._capped:
             self._capped.add((refused.scope, refused.name))
-            await self.event("budget_stop", scope=refused.scope, name=refused.name)
+            await self._desk.notify("budget_stop", scope=refused.scope, name=refused.name)
 
     def _seen_enough(self, outcome: Outcome) -> bool:
         watch = self._watch
@@ -182,7 +172,7 @@ class Dispatch:
     async def _warn_of_budget(self) -> None:
         warning = self._desk.ledger.warning()
         if warning is not None:
-            await self.event("budget_warning", **warning)
+            await self._desk.notify("budget_warning", **warning)
 
     def _refuse_empty_metrics(self, outcome: Outcome) -> None:
         """Raise if a metric is unknown on the first cells, before more is paid for.

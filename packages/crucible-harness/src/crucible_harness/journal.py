@@ -297,14 +297,14 @@ class Journal:
     def cells(self) -> dict[Key, tuple[str, dict[str, Any]]]:
         """Return status and record of every finished cell, the latest attempt of each."""
         found: dict[Key, tuple[str, dict[str, Any]]] = {}
-        for c, i, r, status, output, scores, keys, cost, latency in self._store.rows(
-            "SELECT condition, item, repeat, status, output, scores, call_keys, cost_usd, "
-            "latency_s FROM cells WHERE design = :d ORDER BY n",
+        for c, i, r, attempt, status, output, scores, keys, cost, latency in self._store.rows(
+            "SELECT condition, item, repeat, attempt, status, output, scores, call_keys, "
+            "cost_usd, latency_s FROM cells WHERE design = :d ORDER BY n",
             d=self.digest,
         ):
             found[c, i, r] = status, {
                 **json.loads(output), "scores": json.loads(scores), "call_keys": json.loads(keys),
-                "cost_usd": cost, "latency_s": latency,
+                "attempts": attempt + 1, "cost_usd": cost, "latency_s": latency,
             }  # fmt: skip
         return found
 

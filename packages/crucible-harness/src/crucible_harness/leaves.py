@@ -234,9 +234,7 @@ class _Sent:
             await self._end("error", error=error, bill_usd=getattr(error, "cost_usd", None))
             if isinstance(error, RateLimitError) and error.retry_after_s:
                 limiter.pause(error.retry_after_s)
-                await desk.journal.note(
-                    "retry_after", model=self._name, seconds=error.retry_after_s
-                )
+                await desk.notify("retry_after", model=self._name, seconds=error.retry_after_s)
             if type(error).__name__ in desk.fatal:
                 refused = ProviderRefusedError(str(error))
                 desk.fail(refused)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crucible_harness.claims import Hypothesis, read_hypothesis
 from crucible_harness.designs import Design, read_design
@@ -16,6 +16,9 @@ from crucible_harness.folder import Folder
 from crucible_harness.metrics import Metric, read_metric
 from crucible_harness.prereg import preregistered
 from crucible_harness.schedule import Cell, schedule
+
+if TYPE_CHECKING:
+    from crucible_harness.sequential import SequentialResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class RecordedCell:
     unextracted: bool = False
     messages: Any = None
     votes: Mapping[str, int] | None = None
+    attempts: int = 1
     calls: int = 0
     cost_usd: float | None = None
     input_tokens: int | None = None
@@ -86,14 +90,7 @@ class RecordedRun:
     leaf_calls: int
     possibly_billed: int
     plan: tuple[Cell, ...]
-
-    @property
-    def surplus(self) -> int:
-        """Return the number of finished cells beyond the item at which the run stopped."""
-        from crucible_harness.sequential import confirmatory
-
-        sequential = confirmatory(self)[1]
-        return 0 if sequential is None else sequential.surplus_cells
+    sequential: "SequentialResult | None" = None
 
 
 def load_run(path: Path | str) -> RecordedRun:
@@ -186,6 +183,7 @@ def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any])
         scores=record.get("scores", {}),
         scorer_errors=record.get("scorer_errors", {}),
         unextracted=record.get("unextracted", False),
+        attempts=record.get("attempts", 1),
         calls=record.get("calls", 0),
         hedged=record.get("hedged", 0),
         served_by=tuple(record.get("served_by", ())),

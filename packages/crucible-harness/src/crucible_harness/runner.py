@@ -176,7 +176,7 @@ async def _run(
     done = journal.states()
     todo, planned = _left(plan, done, items=items, retry_failed=options.retry_failed)
     hooks = HookCaller(options.hooks)
-    desk = desk_of(experiment, journal, options)
+    desk = desk_of(experiment, journal, options, hooks)
     tally = Tally(
         [condition.name for condition in experiment.conditions],
         planned=planned,
@@ -184,13 +184,13 @@ async def _run(
         ledger=desk.ledger,
     )
     dispatch = Dispatch(
-        experiment, desk, options, todo=todo, tally=tally, hooks=hooks,
+        experiment, desk, options, todo=todo, tally=tally,
         watch=watching(experiment, plan, journal, todo),
     )  # fmt: skip
     with _telemetry(experiment, folder, options) as record:
         await hooks("before_run", experiment)
         if done:
-            await dispatch.event("resume", finished=len(done))
+            await desk.notify("resume", finished=len(done))
         if todo:
             await desk.executor.open(leaves_of(experiment))
         try:
@@ -277,7 +277,7 @@ def _finish(
         finished=recorded.finished,
         failed=recorded.failed,
         not_run=recorded.not_run,
-        surplus=recorded.surplus,
+        surplus=_surplus(analysis),
         calls_sent=desk.sent,
         possibly_billed=journal.possibly_billed(),
         cost=desk.ledger.summary(),
@@ -285,6 +285,11 @@ def _finish(
         analysis=analysis,
         warnings=_warnings(recorded, desk, hooks, analysis),
     )
+
+
+def _surplus(analysis: "Analysis | None") -> int:
+    sequential = None if analysis is None else analysis.sequential
+    return 0 if sequential is None else sequential.surplus_cells
 
 
 def _warnings(

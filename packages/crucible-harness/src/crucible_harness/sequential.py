@@ -1,16 +1,18 @@
 """The analysis of a run that was looked at while it went on."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from crucible_harness.contrasts import Contrast, Levels
 from crucible_harness.metrics import Metric
+from crucible_harness.observations import value_of
 from crucible_harness.schedule import Cell
 from crucible_harness.stopping import (
     AlwaysValid,
     Decision,
-    FixedN,
     Look,
     Monitored,
     SequentialWatch,
@@ -19,6 +21,7 @@ from crucible_harness.stopping import (
 )
 
 if TYPE_CHECKING:
+    from crucible_harness.experiment import Experiment
     from crucible_harness.recorded import RecordedRun
 
 
@@ -62,35 +65,77 @@ class SequentialResult:
     surplus_cells: int
 
 
-def confirmatory(run: "RecordedRun") -> "tuple[RecordedRun, SequentialResult | None]":
+def confirmatory_part(run: "RecordedRun") -> "RecordedRun":
     """Leave out what was run beyond the stopping item, and say what the looks showed.
 
     Runs of a fixed number of items come back as they are.
     """
+    watch = _watched(run)
+    if watch is None:
+        return run
+    if not watch.decided:
+        return replace(run, sequential=_result(watch, surplus=0))
+    counted = watch.counted
+    cells = tuple(cell for cell in run.cells if cell.item in counted)
+    plan = tuple(cell for cell in run.plan if cell.item in counted)
+    return replace(
+        run,
+        items=tuple(item for item in run.items if item.id in counted),
+        cells=cells,
+        plan=plan,
+        planned=len(plan),
+        planned_per_condition=dict(Counter(cell.condition for cell in plan)),
+        finished=len(cells),
+        failed=sum(cell.status != "ok" for cell in cells),
+        not_run=len(plan) - len(cells),
+        sequential=_result(watch, surplus=len(run.cells) - len(cells)),
+    )
+
+
+def always_valid(main: Contrast, hypothesis: str, run: "RecordedRun", levels: Levels) -> Contrast:
+    """Replace the intervals and p of the monitored hypothesis by those that hold at any stop.
+
+    Parameters
+    ----------
+    main : Contrast
+        As computed for a fixed number of items; other hypotheses keep it.
+    """
+    result = run.sequential
+    watch = _watched(run)
+    if result is None or watch is None or result.hypothesis != hypothesis:
+        return main
+    monitored, pairs = watch.monitored, watch.pairs
+    return replace(
+        main,
+        n=len(pairs),
+        estimate=result.estimate,
+        interval=_interval(monitored, pairs, levels.confidence),
+        wide=_interval(monitored, pairs, levels.simultaneous),
+        equivalence=_interval(monitored, pairs, levels.equivalence),
+        p_value=result.p_value,
+        method="always-valid: betting confidence sequence, p = 1 / largest e-value",
+        reason=None if pairs else "no item is finished under both conditions",
+        comparison=None,
+    )
+
+
+def _watched(run: "RecordedRun") -> SequentialWatch | None:
+    """Return the watch that saw the recorded cells."""
     monitored = _monitored(
         read_stopping(run.design.get("stopping")), run.hypotheses, run.metrics,
         repeats=int(run.design["repeats"]),
     )  # fmt: skip
     if monitored is None:
-        return run, None
+        return None
     watch = SequentialWatch(monitored, run.plan)
     for cell in run.cells:
-        value = _value(monitored, cell.status, cell.scores, _measured(cell, monitored.metric))
+        value = _value(monitored, cell.status, cell.scores, value_of(cell, monitored.metric.name))
         watch.add(condition=cell.condition, item=cell.item, value=value)
-    counted = watch.counted
-    surplus = sum(cell.item not in counted for cell in run.cells) if watch.decided else 0
-    if watch.decided:
-        run = replace(
-            run,
-            items=tuple(item for item in run.items if item.id in counted),
-            cells=tuple(cell for cell in run.cells if cell.item in counted),
-        )
-    return run, _result(watch, surplus)
+    return watch
 
 
-def _result(watch: SequentialWatch, surplus: int) -> SequentialResult:
-    monitored = watch.monitored
-    pairs = watch.pairs
+def _result(watch: SequentialWatch, *, surplus: int) -> SequentialResult:
+    monitored, pairs = watch.monitored, watch.pairs
     return SequentialResult(
         hypothesis=monitored.rule.hypothesis,
         metric=monitored.metric.label,
@@ -103,14 +148,14 @@ def _result(watch: SequentialWatch, surplus: int) -> SequentialResult:
         e_value=watch.looks[-1].e_value if watch.looks else None,
         p_value=math.exp(-watch.most_log_e) if pairs else None,
         estimate=sum(t - c for c, t in pairs) / len(pairs) if pairs else None,
-        interval=_interval(monitored, pairs),
+        interval=_interval(monitored, pairs, 1 - monitored.alpha),
         items=len(watch.counted),
         surplus_cells=surplus,
     )
 
 
 def _interval(
-    monitored: Monitored, pairs: Sequence[tuple[float, float]]
+    monitored: Monitored, pairs: Sequence[tuple[float, float]], confidence: float
 ) -> tuple[float, float] | None:
     """Return the always-valid interval of the mean difference at the last pair."""
     if not pairs:
@@ -120,17 +165,19 @@ def _interval(
     low, high = monitored.bounds
     wide = high - low
     limits = confidence_sequence(
-        [t - c for c, t in pairs], bounds=(-wide, wide), confidence=1 - monitored.alpha
+        [t - c for c, t in pairs], bounds=(-wide, wide), confidence=confidence
     )
     return float(limits[-1][0]), float(limits[-1][1])
 
 
-def watch_of(experiment: Any, plan: Sequence[Cell]) -> SequentialWatch | None:
+def watch_of(experiment: "Experiment", plan: Sequence[Cell]) -> SequentialWatch | None:
     """Return what looks at an experiment; None if its number of items is fixed."""
     monitored = _monitored(
-        getattr(experiment, "stopping", FixedN()), experiment.hypotheses, experiment.metrics,
+        experiment.stopping,
+        experiment.hypotheses,
+        experiment.metrics,
         repeats=experiment.repeats,
-    )  # fmt: skip
+    )
     return None if monitored is None else SequentialWatch(monitored, plan)
 
 
@@ -147,12 +194,6 @@ def _value(
         low, high = monitored.bounds
         return low if monitored.metric.higher_is_better else high
     return scores.get(monitored.metric.name, measured)
-
-
-def _measured(cell: Any, metric: Metric) -> float | None:
-    from crucible_harness.observations import value_of
-
-    return value_of(cell, metric.name)
 
 
 def _monitored(

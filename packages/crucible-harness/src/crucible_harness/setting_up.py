@@ -6,6 +6,7 @@ from crucible_ensemble import Model
 from crucible_harness.desk import Desk
 from crucible_harness.executors.local import LocalExecutor
 from crucible_harness.experiment import Experiment
+from crucible_harness.hooks import HookCaller
 from crucible_harness.journal import Journal
 from crucible_harness.ledger import Budget, Ledger, Prices, leaves
 from crucible_harness.limits import Providers
@@ -16,7 +17,9 @@ from crucible_harness.sequential import monitored_value, watch_of
 from crucible_harness.stopping import SequentialWatch
 
 
-def desk_of(experiment: Experiment, journal: Journal, options: RunOptions) -> Desk:
+def desk_of(
+    experiment: Experiment, journal: Journal, options: RunOptions, hooks: HookCaller
+) -> Desk:
     """Return what all cells share, with the ledger as earlier processes left it."""
     ledger = Ledger(options.budget)
     for condition, item, model, status, bill, reserved in journal.bills():
@@ -37,6 +40,7 @@ def desk_of(experiment: Experiment, journal: Journal, options: RunOptions) -> De
         executor=options.executor or LocalExecutor(),
         timeout_s=options.timeout_s,
         retries=options.retries,
+        hooks=hooks,
         fatal=frozenset(options.errors.fatal),
         share_responses=experiment.share_responses,
     )

@@ -164,6 +164,7 @@ class SequentialWatch:
         self.monitored = monitored
         self._rule = monitored.rule
         self._comparison = monitored.comparison()
+        self._state = self._comparison.state
         self._waiting: dict[str, int] = {}
         for cell in plan:
             self._waiting[cell.item] = self._waiting.get(cell.item, 0) + 1
@@ -211,15 +212,15 @@ class SequentialWatch:
         scores = self._scores.pop(item, {})
         control = _mean(scores.get(self.monitored.control, []))
         treatment = _mean(scores.get(self.monitored.treatment, []))
-        state = self._comparison.state
         if control is not None and treatment is not None:
-            state = self._comparison.update(control, treatment)
+            self._state = self._comparison.update(control, treatment)
             self.pairs.append((control, treatment))
-            self.most_log_e = max(self.most_log_e, state.log_e_value)
+            self.most_log_e = max(self.most_log_e, self._state.log_e_value)
         rule, items = self._rule, self._next
         last = items == rule.max_items
         if items < rule.min_items or not (items % rule.look_every == 0 or last):
             return
+        state = self._state
         self.looks.append(Look(items=items, pairs=state.n, e_value=state.e_value))
         if state.decision != "continue":
             self.decision, self.stopped_at = state.decision, items
