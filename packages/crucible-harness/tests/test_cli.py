@@ -180,8 +180,8 @@ def test_a_full_disk_ends_with_a_message_and_nothing_that_was_answered_is_lost(t
     program = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({120000}, {resource.RLIM_INFINITY}))\n"
-        "import crucible_harness.journal as journal\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({200000}, {resource.RLIM_INFINITY}))\n"
+        "import crucible_harness.journal_sqlite as journal\n"
         "journal._RESERVE_BYTES = 10_000\n"
         "from crucible_harness.cli import main; main()\n"
     )

@@ -15,6 +15,7 @@ from crucible_harness.metrics import Metric
 from crucible_harness.missing import MissingTable, missing_table
 from crucible_harness.observations import observe
 from crucible_harness.recorded import RecordedRun, load_run
+from crucible_harness.sequential import SequentialResult, confirmatory_part
 from crucible_harness.summaries import ConditionSummary, summarise
 
 
@@ -31,6 +32,7 @@ class Analysis:
     missing: MissingTable
     front: tuple[FrontPoint, ...]
     by_field: Mapping[str, Mapping[str, Mapping[str, Estimate1]]]
+    sequential: SequentialResult | None
     deviations: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -54,7 +56,7 @@ def analyse(path: Path | str) -> Analysis:
 def analyse_run(run: RecordedRun) -> Analysis:
     """Analyse a run that has been read already."""
     whole = run
-    run = _complete_blocks(whole)
+    run = _complete_blocks(confirmatory_part(whole))
     observed = {metric.name: observe(run, metric) for metric in _by_name(run.metrics)}
     planned = resolve(run.hypotheses, run, observed, correction="holm")
     confirmatory = tuple(r for r in planned if r.hypothesis.kind == "confirmatory")
@@ -71,6 +73,7 @@ def analyse_run(run: RecordedRun) -> Analysis:
         missing=missing,
         front=cost_front(run, observed),
         by_field=by_field(run, observed),
+        sequential=run.sequential,
         deviations=(*_deviations(run), *prereg.deviations(run, confirmatory)),
         warnings=(*missing.warnings, *drift(run), *changes_of_model(run)),
     )

@@ -1,10 +1,8 @@
 """One cell: the prompt is sent through the journal, the answer read and scored."""
 
-import hashlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -13,196 +11,64 @@ from opentelemetry import trace
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Model
 from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
-from crucible_ensemble.model import Prompt as ModelPrompt
-from crucible_ensemble.prompts import to_messages
 from crucible_ensemble.seeds import derive
 from crucible_harness.conditions import Condition
-from crucible_harness.errors import HarnessError, ProviderRefusedError, UnreachableModelError
-from crucible_harness.experiment import Experiment, canonical
-from crucible_harness.fingerprints import structure
-from crucible_harness.journal import Call, Journal
+from crucible_harness.desk import Desk
+from crucible_harness.errors import UnreachableModelError
+from crucible_harness.experiment import Experiment
 from crucible_harness.judging import Answered
+from crucible_harness.leaves import Used, through_journal
 from crucible_harness.schedule import Cell
 from crucible_harness.scoring import judges, read_answer
-
-FATAL = ("AuthenticationError", "PermissionDeniedError", "ModelNotFoundError", "CassetteMissError")
-
-
-@dataclass(slots=True)
-class Desk:
-    """What all cells of a run share: the journal, the calls in flight, the limits of calls."""
-
-    journal: Journal
-    limits: Callable[[str], anyio.CapacityLimiter]
-    share_responses: bool = True
-    in_flight: dict[str, anyio.Event] = field(default_factory=dict)
-    sent: int = 0
-    _identities: dict[int, tuple[Model, dict[str, Any]]] = field(default_factory=dict)
-
-    def identity(self, model: Model) -> dict[str, Any]:
-        """Return what the model is, computed once for each model of the run."""
-        if id(model) not in self._identities:
-            # The model is kept beside it: an id may be used again once its object is gone.
-            self._identities[id(model)] = model, structure(model)
-        return self._identities[id(model)][1]
+from crucible_harness.tables import Outcome
 
 
-@dataclass(slots=True)
-class _Used:
-    """Calls that one cell used, whoever paid for them."""
-
-    cell: Cell
-    calls: int = 0
-    backups: int = 0
-    from_journal: int = 0
-    simulated: bool = False
-    served_by: set[str] = field(default_factory=set)
-
-
-class JournaledModel:
-    """A leaf model whose finished calls are never sent again.
-
-    Equal requests are one call: it is paid once, whichever conditions need it.
-    """
-
-    def __init__(self, model: Model, desk: Desk, used: _Used, copy: int) -> None:
-        self._model, self._desk, self._used, self._copy = model, desk, used, copy
-        self.name = str(getattr(model, "name", type(model).__name__))
-
-    async def generate(
-        self,
-        prompt: ModelPrompt,
-        /,
-        *,
-        temperature: float | None = 0.0,
-        max_tokens: int = 1000,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-    ) -> Completion:
-        """Answer from the journal, or ask and write the answer down before anything else."""
-        request: dict[str, Any] = {
-            "model": self._desk.identity(self._model),
-            "messages": to_messages(prompt),
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "seed": seed,
-            "stop": list(stop),
-            "repeat": self._used.cell.repeat,
-            "copy": self._copy,  # a hedge is a call of its own
-        }
-        if not self._desk.share_responses:
-            request["condition"] = self._used.cell.condition
-        key = hashlib.sha256(canonical(request).encode()).hexdigest()
-        self._used.calls += 1
-        self._used.backups += self._copy > 0
-        while True:
-            stored = self._desk.journal.answer(key)
-            if stored is not None:
-                self._used.from_journal += 1
-                return self._note(Completion.from_dict(stored))
-            running = self._desk.in_flight.get(key)
-            if running is None:
-                break
-            await running.wait()
-        done = self._desk.in_flight[key] = anyio.Event()
-        try:
-            return self._note(await self._send(key, request, prompt))
-        finally:
-            del self._desk.in_flight[key]
-            done.set()
-
-    async def _send(self, key: str, request: dict[str, Any], prompt: ModelPrompt) -> Completion:
-        journal = self._desk.journal
-        async with self._desk.limits(self.name):
-            attempt = journal.intend(key)
-            self._desk.sent += 1
-            cell, started_ns = self._used.cell, time.time_ns()
-
-            def ended(status: str, **how: Any) -> None:
-                journal.finish_call(
-                    Call(leaf_key=key, attempt=attempt, item=cell.item, repeat=cell.repeat,
-                         status=status, request=request, started_ns=started_ns, **how)
-                )  # fmt: skip
-
-            try:
-                answer = await self._model.generate(
-                    prompt,
-                    temperature=request["temperature"],
-                    max_tokens=request["max_tokens"],
-                    seed=request["seed"],
-                    stop=request["stop"],
-                )
-            except anyio.get_cancelled_exc_class():
-                ended("cancelled")
-                raise
-            except Exception as error:
-                status = "timeout" if isinstance(error, TimeoutError | TimedOutError) else "error"
-                ended(status, error_class=type(error).__name__, error_message=str(error))
-                raise
-            # No await between the answer and its row: a crash cannot come between them.
-            completion = Completion.of(answer, model=self.name)
-            ended("ok", response=completion.to_dict())
-            return completion
-
-    def _note(self, completion: Completion) -> Completion:
-        self._used.simulated |= completion.simulated
-        if completion.served_by:
-            self._used.served_by.add(completion.served_by)
-        return completion
-
-
-def through_journal(model: Model, desk: Desk, used: _Used, copy: int = 0) -> Model:
-    """Wrap every leaf of a model; what is made of models keeps its structure."""
-    members = getattr(model, "members", None)
-    if members is None:
-        return JournaledModel(model, desk, used, copy)
-    races = bool(getattr(model, "races", False))
-    return model.with_members(  # type: ignore[attr-defined, no-any-return]
-        [
-            through_journal(member, desk, used, n if races else copy)
-            for n, member in enumerate(members())
-        ]
-    )
-
-
-async def run_cell(
+async def answer_cell(
     cell: Cell, condition: Condition, item: Item, experiment: Experiment, desk: Desk
-) -> str:
-    """Answer, read, score and write down one cell; return its status.
+) -> Outcome:
+    """Answer, read and score one cell.
 
     Returns
     -------
-    "ok", "error" or "timeout"
+    Outcome
+        With status "ok", "error", "timeout" or "filtered"; it is not written down yet.
 
     Raises
     ------
+    Halted
+        If the run is ending and a call of the cell was not sent.
+    Refused
+        If a call of the cell does not fit the budget.
     ProviderRefusedError, UnreachableModelError
         If no further call to the model could succeed.
     JournalWriteError
         If nothing more can be written down.
     """
-    used = _Used(cell)
+    seed = derive(experiment.seed, item.id, cell.repeat)
+    used = Used(cell, seed)
     model = through_journal(condition.answering(item), desk, used)
     messages = experiment.prompt_of(condition).messages(item)
     record: dict[str, Any] = {"position": cell.position, "messages": messages}
     status, answer = "ok", None
+    began = anyio.current_time()
     with _cell_span(cell) as span:
         try:
-            said = await model.generate(
-                messages,
-                temperature=condition.temperature,
-                max_tokens=condition.max_tokens,
-                seed=derive(experiment.seed, item.id, cell.repeat),
-                stop=condition.stop,
-            )
-            answer = Completion.of(said, model=condition.name)
-        except HarnessError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a model raises is a failed cell
-            _stop_if_hopeless(error, desk)
+            answer = await _ask(model, messages, condition, seed, used, desk)
+        except Exception as error:
+            if used.halted is not None:
+                raise used.halted from error
+            _stop_if_unreachable(error, desk)
             status = "timeout" if isinstance(error, TimeoutError | TimedOutError) else "error"
-            record |= {"error_class": type(error).__name__, "error_message": str(error)}
+            record |= {
+                "error_class": type(error).__name__,
+                "error_message": str(error),
+                "elapsed_s": anyio.current_time() - began,
+            }
+        if used.halted is not None:  # the ensemble took it for a failure of its member
+            raise used.halted
         if answer is not None:
+            if answer.finish == "filtered":
+                status = "filtered"
             record |= read_answer(
                 answer, item, task=experiment.dataset.task, metrics=experiment.metrics
             )
@@ -212,12 +78,14 @@ async def run_cell(
             "hedged": used.backups,
             "simulated": used.simulated,
             "served_by": sorted(used.served_by),
+            "call_keys": sorted(used.keys),
         }
-        desk.journal.finish_cell(cell.condition, cell.item, cell.repeat, status, record)
         span.set_attribute("crucible.harness.status", status)
         span.set_attribute("crucible.outcome", status)
         span.set_attribute("crucible.harness.from_journal", used.calls == used.from_journal)
-    return status
+    return Outcome.of(
+        record, condition=cell.condition, item=cell.item, repeat=cell.repeat, status=status
+    )
 
 
 @contextmanager
@@ -234,36 +102,67 @@ def _cell_span(cell: Cell) -> Iterator[trace.Span]:
         yield span
 
 
-async def _ask_judges(
-    text: str,
-    record: dict[str, Any],
-    item: Item,
-    experiment: Experiment,
+async def _ask(
+    model: Model,
+    messages: Sequence[dict[str, str]],
+    condition: Condition,
+    seed: int,
+    used: Used,
     desk: Desk,
-    used: _Used,
+) -> Completion:
+    """Ask a model once, since it retries itself; a function as often as `retries` says."""
+
+    async def once() -> Completion:
+        said = await model.generate(
+            messages,
+            temperature=condition.temperature,
+            max_tokens=condition.max_tokens,
+            seed=seed,
+            stop=condition.stop,
+        )
+        return Completion.of(said, model=condition.name)
+
+    retries = desk.retries
+    if condition.call is None or retries.attempts == 1:
+        return await once()
+    import stamina
+
+    async for attempt in stamina.retry_context(
+        on=lambda error: used.halted is None,
+        attempts=retries.attempts,
+        timeout=None,
+        wait_initial=retries.initial_s,
+        wait_max=retries.max_s,
+        wait_jitter=retries.initial_s,
+    ):
+        with attempt:
+            return await once()
+    raise AssertionError("unreachable: the retry context returns or raises")
+
+
+async def _ask_judges(
+    text: str, record: dict[str, Any], item: Item, experiment: Experiment, desk: Desk, used: Used
 ) -> None:
     """Add the scores of judges; one that fails leaves its score None and its error."""
     for name, judge in judges(experiment.metrics):
-        model = through_journal(judge.model, desk, _Used(used.cell))
+        asked = Used(replace(used.cell, condition=f"scorer:{name}"), used.seed)
+        model = through_journal(judge.model, desk, asked)
         try:
             score = await judge.ask(Answered(text=text, value=record["answer"]), item, model=model)
-        except HarnessError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a judge raises is a missing score
-            _stop_if_hopeless(error, desk)
+        except Exception as error:
+            if asked.halted is not None:
+                raise asked.halted from error
+            _stop_if_unreachable(error, desk)
             score = None
             record["scorer_errors"][name] = f"{type(error).__name__}: {error}"
         record["scores"][name] = score
 
 
-def _stop_if_hopeless(error: Exception, desk: Desk) -> None:
-    """Raise if no further call could succeed: the provider refused, or nothing is there."""
+def _stop_if_unreachable(error: Exception, desk: Desk) -> None:
+    """Raise if nothing is there: no server has answered one call yet."""
     causes = [f"{type(error).__name__}: {error}"]
     if isinstance(error, AllMembersFailedError):
         causes = list(error.failures.values())
     names = {cause.partition(":")[0] for cause in causes}
-    said = causes[0].partition(": ")[2]
-    if names <= set(FATAL):
-        raise ProviderRefusedError(said) from error
     if names == {"ConnectionFailedError"} and not desk.journal.answered():
-        raise UnreachableModelError(said) from error
+        raise UnreachableModelError(causes[0].partition(": ")[2]) from error

@@ -13,19 +13,22 @@ from crucible_harness.conditions import Condition
 from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import ConfigError
 from crucible_harness.experiment import Experiment
-from crucible_harness.options import ErrorPolicy, Limits, RunOptions
+from crucible_harness.options import Budget, ErrorPolicy, Limits, Retries, RunOptions
 from crucible_harness.prompts import FewShot, Prompt
+from crucible_harness.stopping import AlwaysValid, FixedN, Stopping
 
 if TYPE_CHECKING:
     from crucible_datasets import Dataset
     from crucible_ensemble import Model
     from crucible_harness.schema import (
+        BudgetTable,
         ConditionTable,
         DatasetTable,
         DesignTable,
         ExperimentTable,
         ModelTable,
         PromptTable,
+        StoppingTable,
     )
 
 
@@ -117,6 +120,7 @@ def read_experiment(
             ],
             prompt=_prompt(table.prompt, base),
             design=_design(table.design),
+            stopping=_stopping(table.stopping),
             share_responses=table.share_responses,
             authors=table.authors,
             tags=table.tags,
@@ -129,11 +133,32 @@ def read_experiment(
         raise ConfigError(name, (str(error),)) from error
     options = RunOptions(
         concurrency=table.options.concurrency,
-        errors=ErrorPolicy(**table.options.errors.model_dump()),
-        per_provider={p: Limits(concurrency=at.concurrency) for p, at in table.limits.items()},
+        timeout_s=table.options.timeout_s,
+        deadline_s=table.options.deadline_s,
+        durability=table.options.durability,
+        retries=Retries(**table.options.retries.model_dump()),
+        errors=ErrorPolicy(
+            **{**table.options.errors.model_dump(), "fatal": tuple(table.options.errors.fatal)}
+        ),
+        budget=_budget(table.budget),
+        per_provider={p: Limits(**at.model_dump()) for p, at in table.limits.items()},
         trace=table.options.trace,
     )
     return experiment, options
+
+
+def _budget(at: "BudgetTable | None") -> Budget | None:
+    if at is None:
+        return None
+    prices = {
+        name: (price[0], price[1]) if isinstance(price, list) else price
+        for name, price in at.assume_price.items()
+    }
+    return Budget(**{**at.model_dump(), "assume_price": prices})
+
+
+def _stopping(at: "StoppingTable | None") -> Stopping:
+    return FixedN() if at is None else AlwaysValid(**at.model_dump())
 
 
 class _Models:

@@ -7,6 +7,10 @@ HarnessError
     JournalLockedError     another live process runs this experiment
     JournalWriteError      a finished call could not be written down (disk full?)
     JournalCorruptError    a row does not follow from the rows before it
+    JournalVersionError    another version of this package wrote the journal
+    BudgetExceededError    the next call does not fit the budget, and that was to be an error
+    HookError              a hook raised, and hooks were to be strict
+    RunAbortedError        a hook asked for the end of the run
     MetricUnavailableError a metric that no cell can have
     FingerprintError       it cannot be said what a model or function is
     ContaminationError     worked examples of a prompt are among the items
@@ -49,14 +53,19 @@ class DesignMismatchError(HarnessError):
 
 
 class JournalLockedError(HarnessError):
-    """Another live process is running this experiment."""
+    """Another live process is running this experiment; its `pid` and `host`, where known."""
 
-    def __init__(self, folder: str, holder: str) -> None:
-        self.folder, self.holder = folder, holder
-        super().__init__(f"{folder!r} is being run by another process ({holder})")
+    def __init__(self, folder: str, *, pid: int | None, host: str | None) -> None:
+        self.folder, self.pid, self.host = folder, pid, host
+        where = "" if pid is None else f" ({pid} on {host or 'an unknown host'})"
+        super().__init__(f"{folder!r} is being run by another process{where}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.folder, self.holder)
+        return _locked, (self.folder, self.pid, self.host)
+
+
+def _locked(folder: str, pid: int | None, host: str | None) -> JournalLockedError:
+    return JournalLockedError(folder, pid=pid, host=host)
 
 
 class JournalWriteError(HarnessError):
@@ -64,7 +73,61 @@ class JournalWriteError(HarnessError):
 
 
 class JournalCorruptError(HarnessError):
-    """A row of the journal is not what was written."""
+    """A row of the journal is not what was written, or the file is no journal at all.
+
+    `table` and `row` name the first such row; None where no row can be read.
+    """
+
+    def __init__(
+        self,
+        journal: str,
+        *,
+        table: str | None = None,
+        row: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        self.journal, self.table, self.row, self.reason = journal, table, row, reason
+        why = reason or f"{table} row {row} is not what was written"
+        super().__init__(f"{journal!r} is damaged: {why}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _corrupt, (self.journal, self.table, self.row, self.reason)
+
+
+def _corrupt(
+    journal: str, table: str | None, row: int | None, reason: str | None
+) -> JournalCorruptError:
+    return JournalCorruptError(journal, table=table, row=row, reason=reason)
+
+
+class JournalVersionError(HarnessError):
+    """Another version of this package wrote the journal; it is left as it is."""
+
+    def __init__(self, journal: str, *, found: str, known: str) -> None:
+        self.journal, self.found, self.known = journal, found, known
+        super().__init__(
+            f"{journal!r} is a journal of version {found!r}; this package reads {known!r}. It was "
+            "not changed"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _version, (self.journal, self.found, self.known)
+
+
+def _version(journal: str, found: str, known: str) -> JournalVersionError:
+    return JournalVersionError(journal, found=found, known=known)
+
+
+class BudgetExceededError(HarnessError):
+    """The next call does not fit the budget, and `on_exceed` is "raise"."""
+
+
+class HookError(HarnessError):
+    """A hook raised, and hooks are strict."""
+
+
+class RunAbortedError(HarnessError):
+    """A hook asked for the end of the run."""
 
 
 class MetricUnavailableError(HarnessError):

@@ -15,6 +15,7 @@ from crucible_harness.errors import RedundantRepeatsWarning
 from crucible_harness.metrics import Metric, metric
 from crucible_harness.prompts import ItemLike, Prompt
 from crucible_harness.schedule import Cell, schedule
+from crucible_harness.stopping import FixedN, Stopping, check_stopping
 
 SCHEMA = "crucible-harness/design/1"
 
@@ -41,6 +42,8 @@ class Experiment:
     repeats : int, >= 1
     design : Within, Between, Factorial or DoseResponse
         Who answers what; `Within()` by default.
+    stopping : FixedN or AlwaysValid
+        When enough is known; `FixedN()` by default: when every cell is finished.
     share_responses : bool
         Equal calls are paid once, whichever conditions need them. False asks anew for each.
     description : str
@@ -84,6 +87,7 @@ class Experiment:
         prompt: Prompt | None = None,
         repeats: int = 1,
         design: Design | None = None,
+        stopping: Stopping | None = None,
         share_responses: bool = True,
         description: str = "",
         authors: Sequence[str] = (),
@@ -96,7 +100,7 @@ class Experiment:
         self.metrics = tuple(metric(m) if isinstance(m, str) else m for m in metrics)
         self.hypotheses = tuple(hypotheses)
         self.baseline, self.prompt, self.repeats = baseline, prompt or Prompt(), repeats
-        self.design = design or Within()
+        self.design, self.stopping = design or Within(), stopping or FixedN()
         self.share_responses, self.description = share_responses, description
         self.authors, self.tags = tuple(authors), tuple(tags)
         self.origin = origin
@@ -146,6 +150,12 @@ class Experiment:
             raise ValueError(f"`hypotheses` must have unique ids, got {ids}")
         for h in self.hypotheses:
             self._check_hypothesis(h)
+        check_stopping(
+            self.stopping,
+            hypotheses=self.hypotheses,
+            metrics=self.metrics,
+            within=self.design.within,
+        )
 
     def _check_items(self) -> None:
         if any(m.name == "accuracy" for m in self.metrics):
@@ -222,6 +232,7 @@ class Experiment:
             "repeats": self.repeats,
             "baseline": self.baseline,
             "design": self.design.to_dict(),
+            "stopping": self.stopping.to_dict(),
             "share_responses": self.share_responses,
             "seed": self.seed,
         }

@@ -5,16 +5,20 @@ import json
 import os
 import platform
 import re
+import secrets
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from crucible_harness.errors import JournalWriteError, NotARunError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
+from crucible_harness.journal import Journal
+from crucible_harness.journal_sqlite import Durability
 
 PACKAGES = ("bench", "causaltrace", "datasets", "ensemble", "harness", "hedging", "lora",
             "telemetry")  # fmt: skip
@@ -57,18 +61,58 @@ class Folder:
         """Add facts to the manifest."""
         self._write("manifest.json", _pretty({**self.manifest(), **facts}))
 
-    def prepare(self, experiment: Experiment) -> None:
+    def open_journal(
+        self,
+        *,
+        design: Mapping[str, Any] | None = None,
+        url: str | None = None,
+        durability: Durability = "process",
+    ) -> Journal:
+        """Open the run's journal, in the file or database where it was begun.
+
+        Parameters
+        ----------
+        design : mapping, optional
+            Creates the journal, or checks that it is of this design.
+        url : str, optional
+            Of a database, with what the manifest does not keep, such as a password.
+
+        Raises
+        ------
+        As `Journal`; NotARunError if the folder holds no run.
+        """
+        begun = self.manifest()
+        kept = begun.get("journal")
+        if kept is None:
+            return Journal(self.journal, design=design, durability=durability)
+        return Journal(url or kept, design=design, digest=begun["digest"], folder=self.path)
+
+    def prepare(
+        self, experiment: Experiment, *, journal: str | None = None, allow_dirty: bool = True
+    ) -> None:
         """Write what is known before the first call, or note that the run is taken up again.
 
         Raises
         ------
         JournalWriteError
             If the folder cannot be written.
+        ValueError
+            If the run's journal is elsewhere, or there are uncommitted changes and these are not
+            allowed.
         """
+        if not allow_dirty and git_state()[1] is not False:
+            raise ValueError("`allow_dirty` is False, and the working tree has uncommitted changes")
+        shown = None if journal is None else without_password(journal)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if (self.path / "manifest.json").is_file():
                 manifest = self.manifest()
+                kept = manifest.get("journal")
+                if journal is not None and kept != shown:
+                    raise ValueError(
+                        f"`journal` must be where the run was begun "
+                        f"({kept or self.journal.name}), got {shown}"
+                    )
                 self.update(resumes=[*manifest["resumes"], now()], ended=None, status="running")
                 return
             self._write("items.jsonl", items_file(experiment))
@@ -76,7 +120,7 @@ class Folder:
             self._write("schedule.csv", _schedule(experiment))
             if experiment.origin is not None:
                 self._write("design.toml", str(experiment.origin["toml"]))
-            self._write("manifest.json", _pretty(_manifest(experiment)))
+            self._write("manifest.json", _pretty(_manifest(experiment, journal=shown)))
         except OSError as error:
             raise JournalWriteError(f"cannot write {str(self.path)!r}: {error}") from error
 
@@ -111,13 +155,15 @@ def _schedule(experiment: Experiment) -> str:
     return text.getvalue()
 
 
-def _manifest(experiment: Experiment) -> dict[str, Any]:
+def _manifest(experiment: Experiment, *, journal: str | None) -> dict[str, Any]:
     commit, dirty = git_state()
     origin = experiment.origin
     return {
         "schema": "crucible-harness/manifest/1",
         "name": experiment.name,
+        "run_id": secrets.token_hex(8),
         "digest": experiment.digest,
+        "journal": journal,
         "seed": experiment.seed,
         "status": "running",
         "started": now(),
@@ -135,6 +181,14 @@ def _manifest(experiment: Experiment) -> dict[str, Any]:
         if origin is None
         else {name: value for name, value in origin.items() if name != "toml"},
     }
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be written down."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if k != "password"])
+    return urlunsplit((parts.scheme, f"{user.partition(':')[0]}{at}{place}", parts.path, query, ""))
 
 
 def package_version(distribution: str) -> str | None:

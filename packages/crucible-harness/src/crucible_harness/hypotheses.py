@@ -14,6 +14,7 @@ from crucible_harness.factors import weights_of
 from crucible_harness.observations import Array, Observations
 from crucible_harness.planning import planning
 from crucible_harness.recorded import RecordedRun
+from crucible_harness.sequential import always_valid
 from crucible_harness.verdicts import HypothesisVerdict, Outcome, combine, judge
 
 
@@ -116,7 +117,7 @@ def _contrast(
             )
         return contrasts.difference(control, treatment, levels=levels, labels=labels, within=within)
 
-    main = compute(data.counted)
+    main = always_valid(compute(data.counted), hypothesis.id, run, levels)
     failures = any(cell.status != "ok" for cell in run.cells)
     return main, compute(data.complete) if failures else None
 

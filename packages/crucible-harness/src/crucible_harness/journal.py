@@ -3,188 +3,211 @@
 import hashlib
 import json
 import os
-import socket
-import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from crucible_harness.errors import (
     DesignMismatchError,
     JournalCorruptError,
-    JournalLockedError,
+    JournalVersionError,
     JournalWriteError,
     NotARunError,
 )
-from crucible_harness.experiment import canonical
+from crucible_harness.journal_sqlite import Durability, SQLiteStore
+from crucible_harness.tables import (
+    SCHEMA,
+    TABLES,
+    Call,
+    CallKey,
+    Outcome,
+    chained,
+    line,
+    storable,
+)
 
-SCHEMA = "crucible-harness/journal/1"
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS intents (
-  n INTEGER PRIMARY KEY, leaf_key TEXT NOT NULL, attempt INTEGER NOT NULL,
-  UNIQUE (leaf_key, attempt));
-CREATE TABLE IF NOT EXISTS calls (
-  n INTEGER PRIMARY KEY, leaf_key TEXT NOT NULL, attempt INTEGER NOT NULL,
-  item TEXT NOT NULL, repeat INTEGER NOT NULL, status TEXT NOT NULL,
-  request TEXT NOT NULL, response TEXT, error_class TEXT, error_message TEXT,
-  input_tokens INTEGER, output_tokens INTEGER, cost_usd REAL, billed_usd REAL, latency_s REAL,
-  started_ns INTEGER NOT NULL, simulated INTEGER, row_hash TEXT NOT NULL,
-  UNIQUE (leaf_key, attempt));
-CREATE TABLE IF NOT EXISTS cells (
-  n INTEGER PRIMARY KEY, condition TEXT NOT NULL, item TEXT NOT NULL, repeat INTEGER NOT NULL,
-  attempt INTEGER NOT NULL, status TEXT NOT NULL, record TEXT NOT NULL, row_hash TEXT NOT NULL,
-  UNIQUE (condition, item, repeat, attempt));
-"""
-_COLUMNS = {
-    "calls": (
-        "leaf_key", "attempt", "item", "repeat", "status", "request", "response", "error_class",
-        "error_message", "input_tokens", "output_tokens", "cost_usd", "billed_usd", "latency_s",
-        "started_ns", "simulated",
-    ),
-    "cells": ("condition", "item", "repeat", "attempt", "status", "record"),
-}  # fmt: skip
-# Freed when the disk is full, so that answers in flight can still be written beside the journal.
-_RESERVE_BYTES = 1_000_000
+Key = tuple[str, str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One finished request to a leaf model: what was asked, and how it ended."""
+class Store(Protocol):
+    """Where rows are: a SQLite file or a PostgreSQL database."""
 
-    leaf_key: str
-    attempt: int
-    item: str
-    repeat: int
-    status: str
-    request: Mapping[str, Any]
-    response: Mapping[str, Any] | None = None
-    error_class: str | None = None
-    error_message: str | None = None
-    started_ns: int
+    @property
+    def shown(self) -> str:
+        """Return its place for messages, without a password."""
+        ...
 
-    def row(self) -> tuple[Any, ...]:
-        """Return the values in the order of the table."""
-        answer = self.response or {}
-        facts = [answer.get(n) for n in _COLUMNS["calls"][9:14]]
-        return (
-            self.leaf_key, self.attempt, self.item, self.repeat, self.status,
-            canonical(self.request), None if self.response is None else canonical(self.response),
-            self.error_class, self.error_message, *facts, self.started_ns,
-            None if self.response is None else int(bool(answer.get("simulated"))),
-        )  # fmt: skip
+    def create(self) -> None:
+        """Make the tables where there are none."""
+        ...
+
+    def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Return all rows of a query with `:named` values."""
+        ...
+
+    def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, one by one."""
+        ...
+
+    def append(self, table: str, row: tuple[Any, ...]) -> Awaitable[None] | None:
+        """Insert a row: durable on return, or where that takes time, once what it returns ends."""
+        ...
+
+    def append_now(self, table: str, row: tuple[Any, ...]) -> None:
+        """Insert a row; durable on return."""
+        ...
+
+    def set_meta(self, design: str, key: str, value: str) -> None:
+        """Store a fact that is not there yet."""
+        ...
+
+    def lock(self, design: str) -> None:
+        """Keep other processes out of a run until this one ends, however it ends."""
+        ...
+
+    def release_reserve(self) -> None:
+        """Give back what was kept for the moment when nothing more can be written."""
+        ...
+
+    def close(self) -> None:
+        """Close it and let others in."""
+        ...
 
 
 class Journal:
-    """Append-only SQLite file of one run.
+    """Append-only record of one run.
 
     Parameters
     ----------
-    path : path of the file
+    where : path or str
+        A file, or the URL of a PostgreSQL database (`postgresql://...`).
     design : mapping, optional
-        Creates the file, or checks that it is a run of this design. Without, the file must exist.
+        Creates the journal, or checks that it is of this design. Without, it must exist.
+    digest : str, optional
+        Of the run, where several share a database and `design` is not given.
+    folder : path, optional
+        Where answers go that cannot be written down; the file's own by default.
+    durability : {"process", "power"}
+        What a written row survives, in a file; a database has its own setting.
 
     Raises
     ------
-    NotARunError, JournalCorruptError
-        If there is no journal, or it cannot be read.
+    NotARunError
+        If there is no journal.
+    JournalCorruptError
+        If it cannot be read.
+    JournalVersionError
+        If another version of this package wrote it.
     DesignMismatchError
-        If the file holds a run of another design.
+        If it is a run of another design.
 
     Notes
     -----
-    Write-ahead log with synchronous=NORMAL: a committed row survives `kill -9`. UPDATE and DELETE
-    are refused by triggers, and each row carries the hash of the row before it. When a write fails,
-    `failure` is set, answers that still arrive go to `recovery.jsonl` beside the file, and the next
-    `Journal` on it reads them back.
+    UPDATE and DELETE are refused by triggers, and each row carries the hash of the row before it.
+    With a file, a call's row is committed without an await after its answer: no crash can come
+    between them. When a write fails, `failure` is set, answers that still arrive go to
+    `recovery.jsonl`, and the next `Journal` that is locked reads them back.
     """
 
-    def __init__(self, path: Path, *, design: Mapping[str, Any] | None = None) -> None:
-        self.path = path
+    def __init__(
+        self,
+        where: Path | str,
+        *,
+        design: Mapping[str, Any] | None = None,
+        digest: str | None = None,
+        folder: Path | None = None,
+        durability: Durability = "process",
+    ) -> None:
         self.failure: JournalWriteError | None = None
-        self._lock: Any = None
-        self._recovery = path.with_name("recovery.jsonl")
-        self._reserve = path.with_name(".reserve")
-        if design is None and not path.is_file():
-            raise NotARunError(f"{str(path.parent)!r} holds no run (no {path.name})")
+        self._store = _open(where, folder=folder, durability=durability, create=design is not None)
+        self.path = None if folder is not None else Path(where)
+        self.folder = folder or Path(where).parent
+        self._recovery = self.folder / "recovery.jsonl"
+        self._attempts: dict[bytes, int] | None = None
+        self._tries: dict[Key, int] | None = None
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
             if design is not None:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
-                self._create(design)
-            self._hash = {table: self._last_hash(table) for table in _COLUMNS}
-        except sqlite3.OperationalError as error:
-            raise self._write_error(error) from error
-        except sqlite3.DatabaseError as error:
-            raise JournalCorruptError(f"{str(path)!r} is damaged: {error}") from error
+                self._store.create()
+            self.digest = self._identify(design, digest)
+            self._last = {table: self._end(table) for table in TABLES}
+        except BaseException:
+            self._store.close()
+            raise
 
-    def _create(self, design: Mapping[str, Any]) -> None:
-        self._db.executescript(_TABLES)
-        for table in ("intents", "calls", "cells"):
-            for verb in ("UPDATE", "DELETE"):
-                self._db.execute(
-                    f"CREATE TRIGGER IF NOT EXISTS no_{verb.lower()}_{table} BEFORE {verb} ON "
-                    f"{table} BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
-                )
-        wanted = canonical(design)
-        for key, value in (("schema", SCHEMA), ("design", wanted)):
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
-        stored = self.meta("design")
-        if stored != wanted:
-            old = json.loads(stored)
-            fields = tuple(k for k in {**old, **design} if old.get(k) != design.get(k))
-            raise DesignMismatchError(str(self.path.parent), fields)
+    def _identify(self, design: Mapping[str, Any] | None, digest: str | None) -> str:
+        """Return the digest of the run, after checking that this is the journal of it."""
+        if design is not None:
+            wanted = line(design)
+            mine = hashlib.sha256(wanted.encode()).hexdigest()
+            found = self._meta_of(mine)
+            if not found:
+                others = self._store.query("SELECT value FROM meta WHERE key = 'design'")
+                if others and isinstance(self._store, SQLiteStore):
+                    raise DesignMismatchError(str(self.folder), _differ(others[0][0], design))
+                for key, value in (("schema", SCHEMA), ("design", wanted)):
+                    self._store.set_meta(mine, key, value)
+                return mine
+        elif digest is None:
+            designs = self._store.query("SELECT design FROM meta WHERE key = 'design'")
+            if len(designs) != 1:
+                raise JournalCorruptError(self._store.shown, reason="it names no design")
+            mine = str(designs[0][0])
+        else:
+            mine = digest
+        schema = self._meta_of(mine).get("schema")
+        if schema is None:
+            raise NotARunError(f"{self._store.shown!r} holds no run {mine[:8]}")
+        if schema != SCHEMA:
+            raise JournalVersionError(self._store.shown, found=schema, known=SCHEMA)
+        return mine
+
+    def _meta_of(self, digest: str) -> dict[str, str]:
+        rows = self._store.query("SELECT key, value FROM meta WHERE design = :d", d=digest)
+        return {str(key): str(value) for key, value in rows}
 
     def lock(self) -> None:
-        """Keep other processes out until this one ends, however it ends; take back what was saved.
+        """Keep other processes out until this one ends; take back what could not be written.
 
         Raises
         ------
         JournalLockedError
             If another live process holds the lock.
         """
-        import fcntl
-
-        self._lock = self.path.with_suffix(".lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            self._lock = None
-            raise JournalLockedError(str(self.path.parent), holder) from None
-        try:
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            self._lock.flush()
+        self._store.lock(self.digest)
+        self._last = {table: self._end(table) for table in TABLES}
+        if self._recovery.is_file():
             self._take_back()
-            if not self._reserve.exists():
-                self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
-        except OSError as error:
-            raise self._write_error(error) from error
 
     def close(self) -> None:
-        """Close the file; the last one to close folds the write-ahead log into it."""
-        self._db.close()
-        if self._lock is not None:
-            self._reserve.unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+        """Close it and let other processes in."""
+        self._store.close()
 
     def meta(self, key: str) -> str:
-        """Return one fact about the run."""
-        try:
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        except sqlite3.DatabaseError as error:
-            raise JournalCorruptError(f"{str(self.path)!r} is no journal: {error}") from error
-        if row is None:
-            raise JournalCorruptError(f"{str(self.path)!r} is not a journal of this version")
-        return str(row[0])
+        """Return one fact about the run.
 
-    def intend(self, leaf_key: str) -> int:
+        Raises
+        ------
+        JournalCorruptError
+            If it is not there.
+        """
+        found = self._meta_of(self.digest)
+        if key not in found:
+            raise JournalCorruptError(self._store.shown, reason=f"it holds no {key}")
+        return found[key]
+
+    # Writing. Nothing here awaits where the store is a file.
+
+    async def intend(
+        self,
+        leaf_key: str,
+        *,
+        condition: str,
+        item: str,
+        repeat: int = 0,
+        sample: int | None = None,
+        reserved_usd: float | None = None,
+    ) -> int:
         """Note that a call is about to be sent; return its attempt number.
 
         Raises
@@ -194,127 +217,267 @@ class Journal:
         """
         if self.failure is not None:
             raise self.failure
-        row = self._db.execute(
-            "SELECT COUNT(*) FROM intents WHERE leaf_key = ?", (leaf_key,)
-        ).fetchone()
-        attempt = int(row[0])
+        known = self._known()
+        short = bytes.fromhex(leaf_key)
+        attempt = known.get(short, 0)
+        known[short] = attempt + 1
+        row = (self.digest, leaf_key, attempt, condition, item, repeat, sample, reserved_usd)
         try:
-            self._db.execute(
-                "INSERT INTO intents (leaf_key, attempt) VALUES (?, ?)", (leaf_key, attempt)
-            )
-        except sqlite3.OperationalError as error:
-            self.failure = self._write_error(error)
-            raise self.failure from error
+            await self._append("intents", row)
+        except JournalWriteError as error:
+            self.failure = error
+            raise
         return attempt
 
-    def finish_call(self, call: Call) -> None:
-        """Write down how a call ended; on a full disk, into the recovery file."""
-        if self.failure is None:
-            try:
-                self._append("calls", call.row())
-                return
-            except sqlite3.OperationalError as error:
-                self.failure = self._write_error(error)
-        self._reserve.unlink(missing_ok=True)
-        with self._recovery.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(call.row()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    async def finish_call(self, call: Call) -> None:
+        """Write down how a call ended; where that fails, into the recovery file."""
+        await self._keep("calls", call.row(self.digest))
 
-    def answer(self, leaf_key: str) -> dict[str, Any] | None:
-        """Return the answer of a call that has succeeded."""
-        row = self._db.execute(
-            "SELECT response FROM calls WHERE leaf_key = ? AND status = 'ok'", (leaf_key,)
-        ).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def finish_cell(
-        self, condition: str, item: str, repeat: int, status: str, record: Mapping[str, Any]
-    ) -> None:
+    async def finish_cell(self, outcome: Outcome) -> None:
         """Write down the outcome of a cell.
 
         After a failed write it does nothing: the cell is computed again from its calls.
         """
         if self.failure is not None:
             return
-        row = self._db.execute(
-            "SELECT COUNT(*) FROM cells WHERE condition = ? AND item = ? AND repeat = ?",
-            (condition, item, repeat),
-        ).fetchone()
-        values = (condition, item, repeat, int(row[0]), status, canonical(record))
+        if self._tries is None:
+            self.states()
+        assert self._tries is not None
+        key = (outcome.condition, outcome.item, outcome.repeat)
+        attempt = self._tries.get(key, 0)
+        self._tries[key] = attempt + 1
         try:
-            self._append("cells", values)
-        except sqlite3.OperationalError as error:
-            self.failure = self._write_error(error)
+            await self._append("cells", outcome.row(self.digest, attempt))
+        except JournalWriteError as error:
+            self.failure = error
 
-    def cells(self) -> dict[tuple[str, str, int], tuple[str, dict[str, Any]]]:
-        """Return status and record of every finished cell, the latest attempt of each."""
-        rows = self._db.execute(
-            "SELECT condition, item, repeat, status, record FROM cells ORDER BY n"
+    async def note(self, kind: str, **detail: Any) -> None:
+        """Write down an event; where that fails, nothing is lost but the note."""
+        if self.failure is None:
+            row = (self.digest, kind, time.time_ns(), storable(line(detail)))
+            try:
+                await self._append("events", row)
+            except JournalWriteError as error:
+                self.failure = error
+
+    # Reading.
+
+    async def answer(self, leaf_key: str) -> dict[str, Any] | None:
+        """Return the answer of a call that has succeeded."""
+        if bytes.fromhex(leaf_key) not in self._known():
+            return None  # never asked; a database is not asked, either
+        import anyio
+
+        sql = (
+            "SELECT response FROM calls WHERE leaf_key = :k AND design = :d "
+            "AND response IS NOT NULL"
         )
-        return {(c, i, r): (status, json.loads(text)) for c, i, r, status, text in rows}
+        if isinstance(self._store, SQLiteStore):
+            rows = self._store.query(sql, k=leaf_key, d=self.digest)
+        else:
+            rows = await anyio.to_thread.run_sync(
+                lambda: self._store.query(sql, k=leaf_key, d=self.digest)
+            )
+        return json.loads(rows[0][0]) if rows else None
+
+    def states(self) -> dict[Key, str]:
+        """Return the status of every finished cell, the latest attempt of each."""
+        found: dict[Key, str] = {}
+        tries: dict[Key, int] = {}
+        for c, i, r, status in self._store.rows(
+            "SELECT condition, item, repeat, status FROM cells WHERE design = :d ORDER BY n",
+            d=self.digest,
+        ):
+            key = (c, i, r)
+            found[key] = status
+            tries[key] = tries.get(key, 0) + 1
+        self._tries = tries
+        return found
+
+    def cells(self) -> dict[Key, tuple[str, dict[str, Any]]]:
+        """Return status and record of every finished cell, the latest attempt of each."""
+        found: dict[Key, tuple[str, dict[str, Any]]] = {}
+        for c, i, r, attempt, status, output, scores, keys, cost, latency in self._store.rows(
+            "SELECT condition, item, repeat, attempt, status, output, scores, call_keys, "
+            "cost_usd, latency_s FROM cells WHERE design = :d ORDER BY n",
+            d=self.digest,
+        ):
+            found[c, i, r] = status, {
+                **json.loads(output), "scores": json.loads(scores), "call_keys": json.loads(keys),
+                "attempts": attempt + 1, "cost_usd": cost, "latency_s": latency,
+            }  # fmt: skip
+        return found
+
+    def cell(self, condition: str, item: str, repeat: int) -> tuple[str, dict[str, Any]] | None:
+        """Return status and scores of the latest attempt of one cell."""
+        rows = self._store.query(
+            "SELECT status, scores, latency_s, cost_usd FROM cells WHERE design = :d AND "
+            "condition = :c AND item = :i AND repeat = :r ORDER BY n DESC LIMIT 1",
+            d=self.digest, c=condition, i=item, r=repeat,
+        )  # fmt: skip
+        if not rows:
+            return None
+        status, scores, latency, cost = rows[0]
+        return status, {"scores": json.loads(scores), "latency_s": latency, "cost_usd": cost}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what happened to the run: kind, time (ns since 1970) and details of each."""
+        rows = self._store.query(
+            "SELECT kind, time_ns, detail FROM events WHERE design = :d ORDER BY n", d=self.digest
+        )
+        return [{"kind": k, "time_ns": t, **json.loads(detail)} for k, t, detail in rows]
 
     def answered(self) -> int:
         """Return how many calls were answered."""
-        row = self._db.execute("SELECT COUNT(*) FROM calls WHERE status = 'ok'").fetchone()
-        return int(row[0])
+        return self._count("SELECT COUNT(*) FROM calls WHERE design = :d AND response IS NOT NULL")
 
-    def possibly_billed(self) -> tuple[str, ...]:
-        """Return keys of calls that were sent and whose end was never seen, by a crash."""
-        rows = self._db.execute(
-            "SELECT i.leaf_key FROM intents i LEFT JOIN calls c USING (leaf_key, attempt) "
-            "WHERE c.n IS NULL ORDER BY i.n"
+    def possibly_billed(self) -> tuple[CallKey, ...]:
+        """Return the calls that were sent and whose end was never seen, by a crash."""
+        return tuple(key for key, _ in self.lost())
+
+    def lost(self) -> list[tuple[CallKey, float | None]]:
+        """Return calls whose end was never seen, with what was reserved for each in dollars."""
+        rows = self._store.query(
+            "SELECT i.condition, i.item, i.repeat, i.sample, i.leaf_key, i.reserved_usd "
+            "FROM intents i LEFT JOIN calls c ON c.leaf_key = i.leaf_key AND c.attempt = i.attempt "
+            "AND c.design = i.design WHERE c.n IS NULL AND i.design = :d ORDER BY i.n",
+            d=self.digest,
         )
-        return tuple(str(row[0]) for row in rows)
+        return [
+            (CallKey(condition=c, item=i, repeat=r, sample=s, leaf_key=k), reserved)
+            for c, i, r, s, k, reserved in rows
+        ]
+
+    def bills(self) -> Iterator[tuple[str, str, str, str, float | None, float | None]]:
+        """Yield condition that paid, item, model, status, bill and reservation of each call."""
+        yield from self._store.rows(
+            "SELECT i.condition, i.item, c.request, c.status, COALESCE(c.billed_usd, c.cost_usd), "
+            "c.reserved_usd FROM calls c JOIN intents i ON i.leaf_key = c.leaf_key AND "
+            "i.attempt = c.attempt AND i.design = c.design WHERE c.design = :d ORDER BY c.n",
+            d=self.digest,
+        )
+
+    def calls(self) -> Iterator[dict[str, Any]]:
+        """Yield every call's row, in the order in which they ended."""
+        names = tuple(TABLES["calls"])
+        for row in self._store.rows(
+            f"SELECT {', '.join(names)} FROM calls WHERE design = :d ORDER BY n", d=self.digest
+        ):
+            yield dict(zip(names, row, strict=True))
 
     def broken_row(self) -> str | None:
         """Return the first row whose hash does not follow from those before it, if any."""
-        for table, columns in _COLUMNS.items():
+        for table, columns in TABLES.items():
             last = ""
-            for n, stored, *values in self._db.execute(
-                f"SELECT n, row_hash, {', '.join(columns)} FROM {table} ORDER BY n"
-            ):
-                if _digest(last, *values) != stored:
-                    return f"{table} row {n}"
+            rows = self._store.rows(
+                f"SELECT n, row_hash, {', '.join(columns)} FROM {table} WHERE design = :d "
+                "ORDER BY n",
+                d=self.digest,
+            )
+            for place, (n, stored, *values) in enumerate(rows, 1):
+                if n != place or chained(last, tuple(values)) != stored:
+                    return f"{table} row {place}"
                 last = stored
         return None
 
+    def check(self) -> None:
+        """Raise if a row is not what was written.
+
+        Raises
+        ------
+        JournalCorruptError
+            With `table` and `row` of the first one.
+        """
+        broken = self.broken_row()
+        if broken is not None:
+            table, _, row = broken.split()
+            raise JournalCorruptError(self._store.shown, table=table, row=int(row))
+
+    # How rows get there.
+
+    async def _keep(self, table: str, values: tuple[Any, ...]) -> None:
+        if self.failure is None:
+            try:
+                await self._append(table, values)
+                return
+            except JournalWriteError as error:
+                self.failure = error
+        self._store.release_reserve()
+        with self._recovery.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([table, *values]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    async def _append(self, table: str, values: tuple[Any, ...]) -> None:
+        written = self._store.append(table, self._row(table, values))
+        if written is not None:
+            await written
+
+    def _row(self, table: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the whole row: its number, its values, and its hash, which follows the last."""
+        n, last = self._last[table]
+        digest = chained(last, values)
+        self._last[table] = (n + 1, digest)
+        return (n + 1, *values, digest)
+
     def _take_back(self) -> None:
         """Append what an earlier process could only write beside the journal."""
-        if not self._recovery.is_file():
-            return
-        for line in self._recovery.read_text(encoding="utf-8").splitlines():
+        for text in self._recovery.read_text(encoding="utf-8").splitlines():
             try:
-                row = tuple(json.loads(line))
+                table, *values = json.loads(text)
             except ValueError:
                 break  # torn by a second failure while it was written
-            known = self._db.execute(
-                "SELECT 1 FROM calls WHERE leaf_key = ? AND attempt = ?", row[:2]
-            ).fetchone()
-            if known is None:
-                self._append("calls", row)
+            row = dict(zip(TABLES[table], values, strict=True))
+            known = self._store.query(
+                "SELECT 1 FROM calls WHERE leaf_key = :k AND attempt = :a AND design = :d",
+                k=row["leaf_key"], a=row["attempt"], d=self.digest,
+            )  # fmt: skip
+            if not known:
+                self._store.append_now(table, self._row(table, tuple(values)))
         self._recovery.unlink()
 
-    def _append(self, table: str, values: tuple[Any, ...]) -> None:
-        columns = _COLUMNS[table]
-        digest = _digest(self._hash[table], *values)
-        self._db.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}, row_hash) "
-            f"VALUES ({', '.join('?' * len(columns))}, ?)",
-            (*values, digest),
+    def _known(self) -> dict[bytes, int]:
+        """Return how often each call was begun."""
+        if self._attempts is None:
+            self._attempts = {
+                bytes.fromhex(key): int(most) + 1
+                for key, most in self._store.rows(
+                    "SELECT leaf_key, MAX(attempt) FROM (SELECT leaf_key, attempt FROM intents "
+                    "WHERE design = :d UNION ALL SELECT leaf_key, attempt FROM calls WHERE "
+                    "design = :d) AS begun GROUP BY leaf_key",
+                    d=self.digest,
+                )
+            }
+        return self._attempts
+
+    def _end(self, table: str) -> tuple[int, str]:
+        rows = self._store.query(
+            f"SELECT n, row_hash FROM {table} WHERE design = :d ORDER BY n DESC LIMIT 1",
+            d=self.digest,
         )
-        self._hash[table] = digest
+        return (int(rows[0][0]), str(rows[0][1])) if rows else (0, "")
 
-    def _last_hash(self, table: str) -> str:
-        row = self._db.execute(f"SELECT row_hash FROM {table} ORDER BY n DESC LIMIT 1").fetchone()
-        return "" if row is None else str(row[0])
-
-    def _write_error(self, error: Exception) -> JournalWriteError:
-        return JournalWriteError(
-            f"cannot write {str(self.path)!r}: {error}. Everything answered so far is kept; make "
-            "room and resume"
-        )
+    def _count(self, sql: str) -> int:
+        return int(self._store.query(sql, d=self.digest)[0][0])
 
 
-def _digest(previous: str, *values: object) -> str:
-    return hashlib.sha256(canonical([previous, *values]).encode()).hexdigest()
+def _open(where: Path | str, *, folder: Path | None, durability: Durability, create: bool) -> Store:
+    if isinstance(where, str) and "://" in where:
+        if folder is None:
+            raise ValueError("`folder` must be given for a journal in a database")
+        if not where.startswith(("postgresql://", "postgres://")):
+            scheme = where.partition("://")[0]
+            raise ValueError(f"`journal` must be a postgresql:// URL, got {scheme}://")
+        from crucible_harness.journal_postgres import PostgresStore
+
+        return PostgresStore(where)
+    path = Path(where)
+    if not create and not path.is_file():
+        raise NotARunError(f"{str(path.parent)!r} holds no run (no {path.name})")
+    return SQLiteStore(path, durability=durability)
+
+
+def _differ(stored: str, design: Mapping[str, Any]) -> tuple[str, ...]:
+    old = json.loads(stored)
+    new = json.loads(line(design))
+    return tuple(k for k in {**old, **new} if old.get(k) != new.get(k))

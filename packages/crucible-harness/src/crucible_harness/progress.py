@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from crucible_harness.ledger import Ledger
 from crucible_harness.options import Progress
 
 
@@ -18,9 +19,19 @@ class Tally:
     planned : int
     finished : int
         Cells that were finished before.
+    ledger : Ledger, optional
+        Says what was spent.
     """
 
-    def __init__(self, conditions: Sequence[str], *, planned: int, finished: int) -> None:
+    def __init__(
+        self,
+        conditions: Sequence[str],
+        *,
+        planned: int,
+        finished: int,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self._ledger = ledger
         self.planned, self.finished, self.failed = planned, finished, 0
         self.per_condition = dict.fromkeys(conditions, 0)
         self.changed: Callable[[], None] = lambda: None
@@ -44,6 +55,15 @@ class Tally:
         rate = self.rate()
         return None if rate is None else (self.planned - self.finished) / rate
 
+    def spent(self) -> str:
+        """Return what was spent, of which budget; empty while nothing was."""
+        if self._ledger is None:
+            return ""
+        cost = self._ledger.summary()
+        if cost.budget_usd is not None:
+            return f"${cost.settled_usd:.2f} of ${cost.budget_usd:.2f}"
+        return f"${cost.settled_usd:.4f}" if cost.settled_usd else ""
+
     def line(self) -> str:
         """Return the state as one line."""
         share = self.finished / self.planned if self.planned else 1.0
@@ -53,6 +73,9 @@ class Tally:
             parts.append(f"{_clock(eta)} left")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
+        spent = self.spent()
+        if spent:
+            parts.append(spent)
         return ", ".join(parts)
 
 
@@ -115,6 +138,7 @@ def _bar(tally: Tally) -> Iterator[None]:
             facts = [f"{rate:.1f}/s" if rate else "", f"{_clock(eta)} left" if eta else ""]
             facts += [f"{name} {n}" for name, n in tally.per_condition.items()]
             facts += [f"{tally.failed} failed"] if tally.failed else []
+            facts += [tally.spent()]
             bars.update(
                 task, completed=tally.finished, facts="  ".join(fact for fact in facts if fact)
             )

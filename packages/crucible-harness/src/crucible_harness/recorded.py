@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crucible_harness.claims import Hypothesis, read_hypothesis
 from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import NotARunError
 from crucible_harness.experiment import blocks_of, canonical
-from crucible_harness.journal import Journal
+from crucible_harness.folder import Folder
 from crucible_harness.metrics import Metric, read_metric
 from crucible_harness.prereg import preregistered
-from crucible_harness.schedule import schedule
+from crucible_harness.schedule import Cell, schedule
+
+if TYPE_CHECKING:
+    from crucible_harness.sequential import SequentialResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class RecordedCell:
     unextracted: bool = False
     messages: Any = None
     votes: Mapping[str, int] | None = None
+    attempts: int = 1
     calls: int = 0
     cost_usd: float | None = None
     input_tokens: int | None = None
@@ -85,6 +89,8 @@ class RecordedRun:
     preregistered: bool
     leaf_calls: int
     possibly_billed: int
+    plan: tuple[Cell, ...]
+    sequential: "SequentialResult | None" = None
 
 
 def load_run(path: Path | str) -> RecordedRun:
@@ -96,7 +102,7 @@ def load_run(path: Path | str) -> RecordedRun:
         If the folder holds no run, or a file of it is missing or damaged.
     """
     folder = Path(path)
-    journal = Journal(folder / "journal.sqlite")
+    journal = Folder(folder).open_journal()
     try:
         design = json.loads(journal.meta("design"))
         rows = journal.cells()
@@ -152,6 +158,7 @@ def load_run(path: Path | str) -> RecordedRun:
         preregistered=preregistered(folder, manifest) is not None,
         leaf_calls=leaf_calls,
         possibly_billed=possibly_billed,
+        plan=tuple(plan),
     )
 
 
@@ -176,6 +183,7 @@ def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any])
         scores=record.get("scores", {}),
         scorer_errors=record.get("scorer_errors", {}),
         unextracted=record.get("unextracted", False),
+        attempts=record.get("attempts", 1),
         calls=record.get("calls", 0),
         hedged=record.get("hedged", 0),
         served_by=tuple(record.get("served_by", ())),

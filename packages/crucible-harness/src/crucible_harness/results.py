@@ -19,7 +19,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write_results(run: RecordedRun, analysis: Analysis) -> None:
     """Write `results.csv` (and `.parquet` where pyarrow is), `analysis.json` and dead letters."""
     columns = _columns(run)
-    rows = [_row(run, cell, columns) for cell in run.cells]
+    expected = {
+        item.id: None if item.expected is None else str(item.expected) for item in run.items
+    }
+    rows = [_row(cell, expected[cell.item], columns) for cell in run.cells]
     replace_file(run.path / "results.csv", _csv(columns, rows))
     _parquet(run, columns, rows)
     text = json.dumps(analysis.to_dict(), indent=1, sort_keys=True, allow_nan=False)
@@ -32,11 +35,10 @@ def _columns(run: RecordedRun) -> tuple[str, ...]:
     return ("condition", "item", "repeat", "status", "expected", "answer", *scores, *_FACTS)
 
 
-def _row(run: RecordedRun, cell: RecordedCell, columns: tuple[str, ...]) -> dict[str, Any]:
-    expected = {item.id: item.expected for item in run.items}[cell.item]
+def _row(cell: RecordedCell, expected: str | None, columns: tuple[str, ...]) -> dict[str, Any]:
     facts = {name: getattr(cell, name) for name in ("condition", "item", "repeat", "status",
                                                     "answer", *_FACTS)}  # fmt: skip
-    facts["expected"] = None if expected is None else str(expected)
+    facts["expected"] = expected
     facts["unextracted"] = int(cell.unextracted)
     return {name: facts[name] if name in facts else cell.scores.get(name) for name in columns}
 
@@ -89,5 +91,6 @@ def _dead_letters(run: RecordedRun) -> Iterator[str]:
                 "status": cell.status,
                 "error_class": cell.error_class,
                 "error_message": cell.error_message,
+                "attempts": cell.attempts,
             }
             yield json.dumps(letter, sort_keys=True) + "\n"

@@ -1,30 +1,31 @@
 """Run an experiment: every cell that is not finished yet, whatever ended the run before."""
 
-import signal
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from crucible_harness import prereg
-from crucible_harness.cells import Desk, run_cell
-from crucible_harness.errors import HarnessError, MetricUnavailableError, NotARunError
+from crucible_harness.desk import Desk
+from crucible_harness.dispatch import Dispatch
+from crucible_harness.errors import NotARunError
 from crucible_harness.experiment import Experiment
 from crucible_harness.folder import Folder, folder_of, now
-from crucible_harness.journal import Journal
-from crucible_harness.observations import value_of
-from crucible_harness.options import Limits, RunOptions
+from crucible_harness.hooks import HookCaller
+from crucible_harness.journal import Journal, Key
+from crucible_harness.options import RunOptions
 from crucible_harness.outcome import RunResult, Status
 from crucible_harness.progress import Tally, display
-from crucible_harness.recorded import load_run, read_cell
+from crucible_harness.recorded import RecordedRun, load_run
 from crucible_harness.schedule import Cell
+from crucible_harness.setting_up import desk_of, leaves_of, refuse_unknown_prices, watching
 from crucible_harness.sync import blocking
 
-_METRICS_KNOWN_AFTER = 5  # cells
+if TYPE_CHECKING:
+    from crucible_harness.analysis import Analysis
 
 
 async def run(experiment: Experiment, *, options: RunOptions | None = None) -> RunResult:
@@ -45,30 +46,30 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
         If another process is running it.
     PreregistrationError
         If `options.prereg` is another experiment's.
+    JournalVersionError
+        If another version of this package began it.
+    BudgetExceededError
+        If the next call does not fit a budget that raises.
+    HookError, RunAbortedError
+        If a strict hook raised, or a hook asked for the end.
 
     Notes
     -----
     The folder `<name>-<first 8 digits of the digest>` is made in `options.directory`; where it
     exists already, finished cells are kept and only the others are run. Answers are written down as
     they arrive, so the process may be killed at any time and the run taken up again. In the main
-    thread, the first interrupt (Ctrl-C) lets cells in work finish, a second cancels them.
+    thread, the first interrupt (Ctrl-C) sends no new call and waits for those in flight, a second
+    cancels them.
     """
-    options = options or RunOptions()
-    prereg.check(experiment, options.prereg)
-    folder = folder_of(experiment, options.directory)
-    folder.prepare(experiment)
-    journal = Journal(folder.journal, design=experiment.frozen)
-    try:
-        journal.lock()
-        prereg.keep(folder, options.prereg, finished=len(journal.cells()))
-        return await _run(experiment, folder, journal, options)
-    finally:
-        journal.close()
-        await _close_models(experiment)
+    return await _start(experiment, options or RunOptions(), items=None)
 
 
 async def resume(
-    path: Path | str, *, experiment: Experiment | None = None, options: RunOptions | None = None
+    path: Path | str,
+    *,
+    experiment: Experiment | None = None,
+    options: RunOptions | None = None,
+    retry_failed: bool | None = None,
 ) -> RunResult:
     """Take up the run in a folder.
 
@@ -78,6 +79,10 @@ async def resume(
     experiment : Experiment, optional
         Needed for experiments that were built in Python; those that came from a file are read again
         from the copy in the folder.
+    options : RunOptions, optional
+        Those of the file, or the defaults.
+    retry_failed : bool, optional
+        Whether cells that failed are tried again; by default what `options` says. Old rows stay.
 
     Raises
     ------
@@ -96,7 +101,10 @@ async def resume(
         experiment, stored = reload_experiment(folder.path, manifest)
         options = options or stored
     options = replace(options or RunOptions(), directory=folder.path.parent)
-    Journal(folder.journal, design=experiment.frozen).close()  # refuses another design
+    if retry_failed is not None:
+        options = replace(options, retry_failed=retry_failed)
+    # Refuses another design.
+    folder.open_journal(design=experiment.frozen, url=options.journal).close()
     if folder_of(experiment, folder.path.parent) != folder:
         raise NotARunError(
             f"{str(folder.path)!r} has been renamed; its experiment writes to "
@@ -111,119 +119,132 @@ def run_sync(experiment: Experiment, *, options: RunOptions | None = None) -> Ru
 
 
 def resume_sync(
-    path: Path | str, *, experiment: Experiment | None = None, options: RunOptions | None = None
+    path: Path | str,
+    *,
+    experiment: Experiment | None = None,
+    options: RunOptions | None = None,
+    retry_failed: bool | None = None,
 ) -> RunResult:
     """Do what `resume` does, for scripts and notebooks."""
-    return blocking(lambda: resume(path, experiment=experiment, options=options))
+    return blocking(
+        lambda: resume(path, experiment=experiment, options=options, retry_failed=retry_failed)
+    )
 
 
-@dataclass(slots=True)
-class _State:
-    """Where a run stands."""
+async def run_part(
+    experiment: Experiment, *, items: int, options: RunOptions | None = None
+) -> RunResult:
+    """Run the first items of the schedule, such as for a pilot; `run` goes on from there.
 
-    todo: Iterator[Cell]
-    outcomes: deque[bool]
-    tally: Tally
-    metrics_known: bool = False
-    stopped: Status | None = None
-    failure: Exception | None = None
+    Parameters
+    ----------
+    items : int, >= 1
+    """
+    if items < 1:
+        raise ValueError(f"`items` must be >= 1, got {items}")
+    return await _start(experiment, options or RunOptions(), items=items)
+
+
+async def _start(experiment: Experiment, options: RunOptions, *, items: int | None) -> RunResult:
+    began = time.monotonic()
+    prereg.check(experiment, options.prereg)
+    refuse_unknown_prices(experiment, options.budget)
+    folder = folder_of(experiment, options.directory)
+    folder.prepare(experiment, journal=options.journal, allow_dirty=options.allow_dirty)
+    journal = folder.open_journal(
+        design=experiment.frozen, url=options.journal, durability=options.durability
+    )
+    try:
+        journal.lock()
+        prereg.keep(folder, options.prereg, finished=len(journal.states()))
+        return await _run(experiment, folder, journal, options, items=items, began=began)
+    finally:
+        journal.close()
+        await _close_models(experiment)
 
 
 async def _run(
-    experiment: Experiment, folder: Folder, journal: Journal, options: RunOptions
+    experiment: Experiment,
+    folder: Folder,
+    journal: Journal,
+    options: RunOptions,
+    *,
+    items: int | None,
+    began: float,
 ) -> RunResult:
-    began = time.monotonic()
-    done = journal.cells()
     plan = experiment.schedule()
-
-    def finished(cell: Cell) -> bool:
-        row = done.get((cell.condition, cell.item, cell.repeat))
-        return row is not None and (row[0] == "ok" or not options.retry_failed)
-
-    todo = [cell for cell in plan if not finished(cell)]
-    desk = Desk(journal, _limits(options), experiment.share_responses)
-    names = [condition.name for condition in experiment.conditions]
-    state = _State(
-        todo=iter(todo),
-        outcomes=deque(maxlen=options.errors.window),
-        tally=Tally(names, planned=len(plan), finished=len(plan) - len(todo)),
+    done = journal.states()
+    todo, planned = _left(plan, done, items=items, retry_failed=options.retry_failed)
+    hooks = HookCaller(options.hooks)
+    desk = desk_of(experiment, journal, options, hooks)
+    tally = Tally(
+        [condition.name for condition in experiment.conditions],
+        planned=planned,
+        finished=planned - len(todo),
+        ledger=desk.ledger,
     )
+    dispatch = Dispatch(
+        experiment, desk, options, todo=todo, tally=tally,
+        watch=watching(experiment, plan, journal, todo),
+    )  # fmt: skip
     with _telemetry(experiment, folder, options) as record:
-        with display(state.tally, options.progress):
-            await _work(experiment, options, desk, state)
-        ended: Status = state.stopped or "complete"
-        record(planned=len(plan), status="error" if state.failure else ended)
+        await hooks("before_run", experiment)
+        if done:
+            await desk.notify("resume", finished=len(done))
+        if todo:
+            await desk.executor.open(leaves_of(experiment))
+        try:
+            with display(tally, options.progress):
+                await dispatch.work()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await desk.executor.close()
+        ended: Status = dispatch.status or "complete"
+        record(
+            run_id=str(folder.manifest()["run_id"]),
+            planned=len(plan),
+            status="error" if desk.failure or journal.failure else ended,
+            finished=tally.finished,
+            failed=tally.failed,
+            cost_usd=desk.ledger.settled_usd,
+        )
     if journal.failure is not None:
         raise journal.failure
-    if state.failure is not None:
-        folder.update(status="interrupted", ended=now(), possibly_billed=_billed(journal))
-        raise state.failure
-    return _finish(folder, journal, desk, ended, options, began)
+    folder.update(
+        status=_how(ended, desk, whole=items is None),
+        ended=now(),
+        possibly_billed=[key.to_dict() for key in journal.possibly_billed()],
+        hook_errors=hooks.errors,
+    )
+    if desk.failure is not None:
+        raise desk.failure
+    result = _finish(folder, journal, desk, ended, options, began, hooks)
+    try:
+        await hooks("after_run", result)
+    finally:
+        folder.update(hook_errors=hooks.errors)
+    return result
 
 
-async def _work(experiment: Experiment, options: RunOptions, desk: Desk, state: _State) -> None:
-    """Start cells in schedule order, `concurrency` at a time, until there is a reason to stop."""
-    conditions = {condition.name: condition for condition in experiment.conditions}
-    items = {item.id: item for item in experiment.dataset}
+def _left(
+    plan: Sequence[Cell], done: Mapping[Key, str], *, items: int | None, retry_failed: bool
+) -> tuple[list[Cell], int]:
+    """Return the cells that are not finished, and how many are planned among the first items."""
+    if items is not None:
+        wanted = set(list(dict.fromkeys(cell.item for cell in plan))[:items])
+        plan = [cell for cell in plan if cell.item in wanted]
 
-    async def worker() -> None:
-        for cell in state.todo:
-            if state.stopped or state.failure:
-                return
-            try:
-                status = await run_cell(
-                    cell, conditions[cell.condition], items[cell.item], experiment, desk
-                )
-                if not state.metrics_known and _enough_to_know(state.tally, cell.condition):
-                    state.metrics_known = True
-                    _refuse_empty_metrics(experiment, desk.journal)
-            except HarnessError as error:
-                state.failure = state.failure or error
-                return
-            state.tally.add(cell.condition, failed=status != "ok")
-            state.outcomes.append(status == "ok")
-            if _too_many_failures(state.outcomes, options):
-                state.stopped = "failure_rate"
-            if desk.journal.failure is not None:
-                return
+    def finished(cell: Cell) -> bool:
+        status = done.get((cell.condition, cell.item, cell.repeat))
+        return status is not None and (status == "ok" or not retry_failed)
 
-    async with _interruptible(state), anyio.create_task_group() as group:
-        for _ in range(options.concurrency):
-            group.start_soon(worker)
+    return [cell for cell in plan if not finished(cell)], len(plan)
 
 
-def _too_many_failures(outcomes: deque[bool], options: RunOptions) -> bool:
-    policy = options.errors
-    failed = outcomes.count(False)
-    return len(outcomes) >= policy.minimum and failed > policy.max_failure_rate * len(outcomes)
-
-
-@asynccontextmanager
-async def _interruptible(state: _State) -> AsyncIterator[None]:
-    """Stop starting cells at the first interrupt, cancel what runs at the second."""
-    async with anyio.create_task_group() as group:
-
-        async def watch() -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                ready.set()
-                async for _ in signals:
-                    if state.stopped is not None:
-                        group.cancel_scope.cancel()
-                        return
-                    state.stopped = "interrupted"
-
-        ready = anyio.Event()
-        if _in_main_thread():
-            group.start_soon(watch)
-            await ready.wait()
-        yield
-        group.cancel_scope.cancel()
-
-
-def _in_main_thread() -> bool:
-    import threading
-
-    return threading.current_thread() is threading.main_thread()
+def _how(ended: Status, desk: Desk, *, whole: bool) -> Status:
+    if desk.failure is not None or (ended == "complete" and not whole):
+        return "interrupted"
+    return ended
 
 
 def _finish(
@@ -233,8 +254,8 @@ def _finish(
     status: Status,
     options: RunOptions,
     began: float,
+    hooks: HookCaller,
 ) -> RunResult:
-    folder.update(status=status, ended=now(), possibly_billed=_billed(journal))
     recorded = load_run(folder.path)
     analysis = None
     if recorded.cells:
@@ -248,52 +269,47 @@ def _finish(
 
         write_trace(folder)
     folder.update(served_by=sorted({name for cell in recorded.cells for name in cell.served_by}))
-    costs = [cell.cost_usd for cell in recorded.cells]
     return RunResult(
+        run_id=str(recorded.manifest["run_id"]),
         path=folder.path,
         status=status,
         planned=recorded.planned,
         finished=recorded.finished,
         failed=recorded.failed,
         not_run=recorded.not_run,
+        surplus=_surplus(analysis),
         calls_sent=desk.sent,
         possibly_billed=journal.possibly_billed(),
-        cost_usd=None if None in costs else sum(c for c in costs if c is not None),
-        known_cost_usd=sum(c for c in costs if c is not None),
+        cost=desk.ledger.summary(),
         wall_s=time.monotonic() - began,
         analysis=analysis,
+        warnings=_warnings(recorded, desk, hooks, analysis),
     )
 
 
-def _enough_to_know(tally: Tally, condition: str) -> bool:
-    """Say whether five cells are finished, and one under every condition."""
-    finished = {**tally.per_condition, condition: tally.per_condition[condition] + 1}
-    return tally.finished + 1 >= _METRICS_KNOWN_AFTER and all(finished.values())
+def _surplus(analysis: "Analysis | None") -> int:
+    sequential = None if analysis is None else analysis.sequential
+    return 0 if sequential is None else sequential.surplus_cells
 
 
-def _refuse_empty_metrics(experiment: Experiment, journal: Journal) -> None:
-    """Raise if a metric is unknown on every answered cell, before more is paid for."""
-    cells = [read_cell(key, *row) for key, row in journal.cells().items() if row[0] == "ok"]
-    for metric in experiment.metrics:
-        if cells and all(value_of(cell, metric.name) is None for cell in cells):
-            raise MetricUnavailableError(
-                f"metric {metric.name!r} is unknown on the first {len(cells)} cells; drop it "
-                "from `metrics`, or use models that report it"
-            )
-
-
-def _limits(options: RunOptions) -> Callable[[str], anyio.CapacityLimiter]:
-    """Return the limiter of a model's provider, one for each provider."""
-    made: dict[str, anyio.CapacityLimiter] = {}
-
-    def limiter(model: str) -> anyio.CapacityLimiter:
-        provider = model.partition("/")[0]
-        if provider not in made:
-            most = options.per_provider.get(provider, Limits(concurrency=options.concurrency))
-            made[provider] = anyio.CapacityLimiter(most.concurrency)
-        return made[provider]
-
-    return limiter
+def _warnings(
+    recorded: RecordedRun, desk: Desk, hooks: HookCaller, analysis: "Analysis | None"
+) -> tuple[str, ...]:
+    found = [] if analysis is None else list(analysis.warnings)
+    cost = desk.ledger.summary()
+    if cost.budget_usd is not None and cost.settled_usd > cost.budget_usd:
+        found.append(
+            f"A provider billed more than was reserved: {cost.settled_usd:.6g} dollars were spent "
+            f"of a budget of {cost.budget_usd:g}."
+        )
+    if cost.unknown_calls:
+        found.append(f"The price of {cost.unknown_calls:,} answered calls is not known.")
+    if recorded.possibly_billed:
+        found.append(
+            f"{recorded.possibly_billed:,} calls were cut off by a crash and sent again; a "
+            "provider may bill them twice."
+        )
+    return (*found, *(f"A hook raised: {error}" for error in hooks.errors))
 
 
 @contextmanager
@@ -315,7 +331,3 @@ async def _close_models(experiment: Experiment) -> None:
             closed.add(id(condition.model))
             with anyio.CancelScope(shield=True):
                 await close()
-
-
-def _billed(journal: Journal) -> list[str]:
-    return list(journal.possibly_billed())

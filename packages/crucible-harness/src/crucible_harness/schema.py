@@ -4,6 +4,11 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from crucible_harness.errors_policy import FATAL
+
+# Dollars per million tokens, [input, output], or dollars per call.
+_Price = Annotated[list[float], Field(min_length=2, max_length=2)] | float
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -210,10 +215,32 @@ class HypothesisTable(_Table):
     text: str = ""
 
 
+class StoppingTable(_Table):
+    """A hypothesis that is looked at while the run goes on."""
+
+    hypothesis: str
+    look_every: int = Field(default=10, ge=1)
+    min_items: int = Field(default=0, ge=0)
+    max_items: int | None = Field(default=None, ge=1)
+
+
+class BudgetTable(_Table):
+    """What the run may spend, in US dollars."""
+
+    total_usd: float = Field(gt=0)
+    per_condition_usd: float | None = Field(default=None, gt=0)
+    per_item_usd: float | None = Field(default=None, gt=0)
+    warn_at: float = Field(default=0.8, gt=0, le=1)
+    on_exceed: Literal["stop", "raise"] = "stop"
+    assume_price: dict[str, _Price] = {}
+
+
 class LimitsTable(_Table):
     """Limits of one provider."""
 
-    concurrency: int = Field(ge=1)
+    concurrency: int = Field(default=10, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
 
 
 class ErrorsTable(_Table):
@@ -222,12 +249,25 @@ class ErrorsTable(_Table):
     max_failure_rate: float = Field(default=0.1, ge=0, le=1)
     window: int = Field(default=100, ge=1)
     minimum: int = Field(default=20, ge=1)
+    fatal: list[str] = list(FATAL)
+
+
+class RetriesTable(_Table):
+    """How often a function (`call = "module:function"`) is called."""
+
+    attempts: int = Field(default=1, ge=1)
+    initial_s: float = Field(default=0.5, ge=0)
+    max_s: float = Field(default=20.0, ge=0)
 
 
 class OptionsTable(_Table):
     """How the run is carried out; not part of the design."""
 
     concurrency: int = Field(default=10, ge=1)
+    timeout_s: float | None = Field(default=30.0, gt=0)
+    deadline_s: float | None = Field(default=None, gt=0)
+    durability: Literal["process", "power"] = "process"
+    retries: RetriesTable = RetriesTable()
     trace: bool = True
     errors: ErrorsTable = ErrorsTable()
 
@@ -245,11 +285,13 @@ class ExperimentTable(_Table):
     metrics: list[str] = ["accuracy"]
     models: dict[str, ModelTable] = {}
     design: DesignTable = DesignTable()
+    stopping: StoppingTable | None = None
     share_responses: bool = True
     authors: list[str] = []
     tags: list[str] = []
     conditions: list[ConditionTable] = Field(min_length=1)
     hypotheses: list[HypothesisTable] = []
+    budget: BudgetTable | None = None
     limits: dict[str, LimitsTable] = {}
     options: OptionsTable = OptionsTable()
 

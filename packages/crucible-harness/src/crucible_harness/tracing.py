@@ -9,7 +9,6 @@ from opentelemetry import trace
 from crucible_harness.experiment import Experiment
 from crucible_harness.files import replace_file
 from crucible_harness.folder import Folder
-from crucible_harness.journal import Journal
 
 if TYPE_CHECKING:
     from crucible_causaltrace import Chain
@@ -83,7 +82,7 @@ def _events(folder: Folder) -> Iterator[Mapping[str, Any]]:
     from crucible_telemetry.query import events, experiments
 
     store = SQLiteStore(folder.telemetry)
-    journal = Journal(folder.journal)
+    journal = folder.open_journal()
     try:
         cells = journal.cells()
         for experiment in experiments(store):

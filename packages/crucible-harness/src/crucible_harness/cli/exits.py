@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crucible_harness.errors import (
+    BudgetExceededError,
     ConfigError,
     DesignMismatchError,
     HarnessError,
@@ -13,8 +14,15 @@ from crucible_harness.errors import (
     ProviderRefusedError,
 )
 
-OK, FAILURE, USAGE, FAILURE_RATE, REFUSED, INTERRUPTED = 0, 1, 2, 4, 6, 130
-BY_STATUS = {"complete": OK, "failure_rate": FAILURE_RATE, "interrupted": INTERRUPTED}
+OK, FAILURE, USAGE, BUDGET, FAILURE_RATE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 6, 130
+BY_STATUS = {
+    "complete": OK,
+    "stopped_early": OK,
+    "budget": BUDGET,
+    "failure_rate": FAILURE_RATE,
+    "deadline": INTERRUPTED,
+    "interrupted": INTERRUPTED,
+}
 
 
 @contextmanager
@@ -51,6 +59,8 @@ def _code(error: Exception) -> int | None:
             return USAGE
         case ProviderRefusedError():
             return REFUSED
+        case BudgetExceededError():
+            return BUDGET
         case HarnessError() | EnsembleError() | OSError():
             return FAILURE
     return None

@@ -1,0 +1,115 @@
+"""What all cells of a run share: the journal, the ledger, the limits, and when to send no more."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anyio
+
+from crucible_ensemble import Completion, Model
+from crucible_harness.errors import HarnessError
+from crucible_harness.errors_policy import Retries
+from crucible_harness.fingerprints import structure
+from crucible_harness.hooks import HookCaller
+from crucible_harness.journal import Journal
+from crucible_harness.ledger import Ledger, Prices
+from crucible_harness.limits import Providers
+
+
+class Executor(Protocol):
+    """Where leaf calls are made; journal, ledger, limits and schedule stay with the run."""
+
+    async def open(self, models: Sequence[Model], /) -> None:
+        """Get ready for calls to these models.
+
+        Raises
+        ------
+        NotPicklableError
+            If a model cannot travel; nothing has been sent then.
+        """
+        ...
+
+    async def generate(self, model: Model, messages: Any, /, **options: Any) -> Completion:
+        """Make one call."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what `open` took."""
+        ...
+
+
+class Halted(Exception):
+    """The run is ending and this call was not sent; its cell is left for the next process."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """What all cells of a run share.
+
+    `halted` is True once no new call may be sent; calls in flight then end as usual. `failure` is
+    the error that ends the run, if one does.
+    """
+
+    journal: Journal
+    ledger: Ledger
+    prices: Prices
+    providers: Providers
+    executor: Executor
+    timeout_s: float | None
+    retries: Retries
+    hooks: HookCaller
+    fatal: frozenset[str]
+    share_responses: bool = True
+    halted: bool = False
+    waiting: set[anyio.CancelScope] = field(default_factory=set)
+    failure: Exception | None = None
+    in_flight: dict[str, anyio.Event] = field(default_factory=dict)
+    sent: int = 0
+    _identities: dict[int, tuple[Model, dict[str, Any]]] = field(default_factory=dict)
+
+    def identity(self, model: Model) -> dict[str, Any]:
+        """Return what the model is, computed once for each model of the run."""
+        if id(model) not in self._identities:
+            # The model is kept beside it: an id may be used again once its object is gone.
+            self._identities[id(model)] = model, structure(model)
+        return self._identities[id(model)][1]
+
+    async def notify(self, kind: str, **detail: Any) -> None:
+        """Write an event down and tell the hook."""
+        await self.journal.note(kind, **detail)
+        try:
+            await self.hooks("on_event", kind, detail)
+        except HarnessError as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error; the first one counts."""
+        self.failure = self.failure or error
+        self.halt()
+
+    def halt(self) -> None:
+        """Send no new call; those that wait for their turn give up, those in flight go on."""
+        self.halted = True
+        for scope in self.waiting:
+            scope.cancel()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for one's turn inside.
+
+        Raises
+        ------
+        Halted
+            If the run ends meanwhile.
+        """
+        if self.halted:
+            raise Halted
+        with anyio.CancelScope() as scope:
+            self.waiting.add(scope)
+            try:
+                yield
+            finally:
+                self.waiting.discard(scope)
+        if self.halted:
+            raise Halted

@@ -1,0 +1,84 @@
+"""Your own code, called at the joints of a run."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from crucible_harness.errors import HookError
+from crucible_harness.schedule import Cell
+
+if TYPE_CHECKING:
+    from crucible_harness.experiment import Experiment
+    from crucible_harness.outcome import RunResult
+    from crucible_harness.tables import Outcome
+
+Answer = Literal["retry", "record", "abort"] | None
+_log = logging.getLogger("crucible_harness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Functions, plain or async, that a run calls.
+
+    Attributes
+    ----------
+    before_run : function of the experiment
+    before_cell : function of a cell
+    after_cell : function of a cell and its outcome
+    on_error : function of a cell and its failed outcome
+        Returns "retry" (once for a cell), "record" (as None does) or "abort", which ends the run
+        with `RunAbortedError` after calls in flight are written down.
+    on_event : function of a kind and a mapping of details
+        "budget_warning", "budget_stop", "failure_rate_stop", "deadline_stop", "stopped_early",
+        "retry_after", "resume".
+    after_run : function of the result
+    strict : bool
+        A hook that raises is logged and listed in the manifest. With True it ends the run with
+        `HookError`, after calls in flight are written down.
+    """
+
+    before_run: "Callable[[Experiment], Awaitable[None] | None] | None" = None
+    before_cell: Callable[[Cell], Awaitable[None] | None] | None = None
+    after_cell: "Callable[[Cell, Outcome], Awaitable[None] | None] | None" = None
+    on_error: "Callable[[Cell, Outcome], Awaitable[Answer] | Answer] | None" = None
+    on_event: Callable[[str, dict[str, Any]], Awaitable[None] | None] | None = None
+    after_run: "Callable[[RunResult], Awaitable[None] | None] | None" = None
+    strict: bool = False
+
+
+class HookCaller:
+    """Calls hooks, and keeps what they raise."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self.errors: list[str] = []
+
+    async def __call__(self, name: str, *arguments: Any) -> Any:
+        """Call a hook if there is one; return what it returned, None if it raised.
+
+        Raises
+        ------
+        HookError
+            If it raised, or `on_error` returned something else than it may, and hooks are strict.
+        """
+        hook = getattr(self._hooks, name)
+        if hook is None:
+            return None
+        try:
+            answer = hook(*arguments)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            if name == "on_error" and answer not in (None, "retry", "record", "abort"):
+                raise ValueError(
+                    f'`on_error` must return "retry", "record", "abort" or None, got {answer!r}'
+                )
+        except Exception as error:
+            said = f"{name}: {type(error).__name__}: {error}"
+            self.errors.append(said)
+            _log.exception("hook %s raised", name)
+            if self._hooks.strict:
+                raise HookError(f"hook {said}") from error
+            return None
+        return answer
