@@ -18,12 +18,13 @@ from crucible_ensemble import (
     predict_sync,
 )
 from crucible_ensemble.errors import (
-    AllMembersFailedError,
+    AllModelsFailedError,
     CassetteMissError,
     ModelNotFoundError,
+    QuorumNotReachedError,
     RateLimitError,
 )
-from crucible_ensemble.prices import PriceBook
+from crucible_ensemble.prices import PriceBook, PriceUnknownWarning
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +56,7 @@ async def test_the_majority_wins_and_the_bill_counts_everybody():
 
 
 async def test_a_survivor_has_full_consensus_and_little_support():
-    prediction = await Ensemble([fails("a"), says("1", "b"), fails("c")]).predict("?")
+    prediction = await Ensemble([fails("a"), says("1", "b"), fails("c")], quorum=1).predict("?")
     assert prediction.metadata.consensus == 1.0
     assert prediction.metadata.support == pytest.approx(1 / 3)
     assert set(prediction.metadata.failures) == {"a", "c"}
@@ -64,17 +65,23 @@ async def test_a_survivor_has_full_consensus_and_little_support():
 
 
 async def test_no_answer_at_all_raises_with_every_reason():
-    with pytest.raises(AllMembersFailedError, match="a: RateLimitError: too many"):
+    with pytest.raises(AllModelsFailedError, match="a: RateLimitError: too many"):
         await Ensemble([fails("a"), fails("b")]).predict("?")
 
 
 async def test_unreadable_answers_never_win():
     prediction = await Ensemble([says("no idea", "a"), says("none", "b"), says("3", "c")],
-                                normalise="numeric").predict("?")  # fmt: skip
+                                normalise="numeric", quorum=1).predict("?")  # fmt: skip
     assert prediction.answer == "3"
-    abstained = await Ensemble([says("no idea")], normalise="numeric").predict("?")
-    assert abstained.abstained
-    assert abstained.answer is None
+    silent = Ensemble([says("no idea")], normalise="numeric")
+    with pytest.raises(QuorumNotReachedError) as caught:
+        await silent.predict("?")
+    assert (caught.value.valid, caught.value.needed) == (0, 1)
+    assert caught.value.responses[0].cost_usd == 0.01  # what was paid for is not lost
+    (recorded,) = await silent.predict_many(["?"])
+    assert recorded.abstained
+    assert recorded.metadata.cost_usd == 0.01
+    assert (await silent.generate("?")).text == ""
 
 
 async def test_a_seeded_tie_does_not_depend_on_the_order_of_members():
@@ -262,7 +269,9 @@ def test_unknown_prices_are_unknown():
     book = PriceBook.default()
     assert book.cost_usd("openai/gpt-4o-mini", 1_000_000, 1_000_000) == pytest.approx(0.75)
     assert book.cost_usd("openai/gpt-4o-2024-11-20", 1_000_000, 0) == pytest.approx(2.5)
-    assert book.cost_usd("openai/gpt-4o-audio", 1, 1) is None
+    with pytest.warns(PriceUnknownWarning, match="openai/gpt-4o-audio"):
+        assert book.cost_usd("openai/gpt-4o-audio", 1, 1) is None
+    assert book.cost_usd("openai/gpt-4o-audio", 1, 1) is None  # said once
     assert book.cost_usd("openai/gpt-4o", None, 1) is None
 
 

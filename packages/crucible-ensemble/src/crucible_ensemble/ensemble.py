@@ -1,82 +1,143 @@
 """Many models, one answer; the ensemble is itself a model."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 from crucible_ensemble.completion import Completion
-from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
-from crucible_ensemble.model import Model, Normaliser, Prompt, Vote
-from crucible_ensemble.normalise import NORMALISERS
-from crucible_ensemble.prediction import Ballot, Prediction, PredictionMetadata, Response
-from crucible_ensemble.seeds import derive, sample_seed
-from crucible_ensemble.tracing import span
-from crucible_ensemble.votes import VOTES
-
-Tie = Literal["seeded", "priority", "abstain"]
+from crucible_ensemble.confidence import ConfidenceSource
+from crucible_ensemble.errors import (
+    AllModelsFailedError,
+    QuorumNotReachedError,
+    UnsupportedOptionError,
+)
+from crucible_ensemble.executions import EXECUTIONS, ExecutionName, FixedHedge
+from crucible_ensemble.executions.hedged import RacedHedge
+from crucible_ensemble.executions.machine import Execution
+from crucible_ensemble.live import LiveRun, OnResponse, Seeds
+from crucible_ensemble.member import Member
+from crucible_ensemble.model import Equivalence, Hedger, Model, Normaliser, Prompt, Vote
+from crucible_ensemble.normalise import NORMALISERS, NormaliserName
+from crucible_ensemble.panel import Panel, Tie, conclude
+from crucible_ensemble.prediction import Prediction
+from crucible_ensemble.prompts import check_options, to_messages
+from crucible_ensemble.seating import chosen, panel_of
+from crucible_ensemble.seeds import call_seed, item_of, sample_seed
+from crucible_ensemble.spans import named, span
+from crucible_ensemble.stream import Event
+from crucible_ensemble.votes import VOTES, VoteName
 
 
 class Ensemble:
-    """Asks its members in parallel and lets them vote.
+    """Asks several models and lets them vote.
 
     Parameters
     ----------
-    models : sequence of Model or model name
+    models : sequence of Model, model name or Member
         A model that stands here n times is asked n times, each time with another seed.
-    vote : {"majority", "weighted_majority"} or Vote
-    normalise : {"exact", "numeric", "text"} or Normaliser
+    vote : name or Vote
+        "majority", "weighted_majority", "weighted", "confidence_sum", "best_confidence",
+        "unanimous", "dawid_skene" (only in `predict_many`), or a vote object such as
+        `votes.Weighted(by="accuracy")`.
+    execution : name or Execution
+        "parallel", "quorum", "sequential", "hedged", "cascade", or an execution object such as
+        `executions.Sequential(stop=Posterior(0.95))`.
+    normalise : name or Normaliser
         Reads the answer that is voted on. A text without an answer is no vote, and None never wins.
+    equivalence : Equivalence, optional
+        Merges keys that mean the same before they are counted.
     samples : int, >= 1
         Answers per model; they differ only above temperature 0.
-    weights : sequence of float, optional
-        One per model, >= 0, for "weighted_majority"; divided among a model's samples.
-    tie : {"seeded", "priority", "abstain"}
-        "seeded" draws by hash of seed and keys, whatever the order of members; "priority" takes the
-        answer of the first member.
+    quorum : int, optional
+        Valid answers needed; by default half of what was asked, rounded up.
     timeout_s : float, > 0
-        For each member's answer.
+        For each member's answer, in a queue or not.
+    deadline_s : float, > 0, optional
+        For the whole question; open calls are then cancelled and the rest votes.
+    tie : {"seeded", "priority", "abstain"}
+        "seeded" draws by hash of seed, item and keys, whatever the order of members; "priority"
+        takes the answer of the first member.
+    seed : int
+        Of ties and, through a hash of item, member and sample, of every call.
+    confidence : source, optional
+        Where a ballot's confidence is from; by default what the model reports.
+    hedger : Hedger, optional
+        Races the calls of execution "hedged".
+    unsupported : {"raise", "record"}
+        What happens to an option that a member does not have. Seeds that the ensemble made itself
+        are always only recorded.
+    weights : sequence of float, optional
+        One for each model; the same as `Member(weight=...)`.
+    name : str
 
     Notes
     -----
-    A failed member does not fail the ensemble: it is recorded, and the others vote. Only if nobody
-    answers does `predict` raise. Cost, tokens and latency count every answer.
+    A failed member does not fail the ensemble: it is recorded, and the others vote, as long as
+    there are `quorum` valid answers. Cost, tokens and latency count every call.
     """
 
     def __init__(
         self,
-        models: Sequence[Model | str],
+        models: Sequence[Model | str | Member],
         *,
-        vote: Literal["majority", "weighted_majority"] | Vote = "majority",
-        normalise: Literal["exact", "numeric", "text"] | Normaliser = "text",
+        vote: VoteName | Vote = "majority",
+        execution: ExecutionName | Execution = "parallel",
+        normalise: NormaliserName | Normaliser = "text",
+        equivalence: Equivalence | None = None,
         samples: int = 1,
-        weights: Sequence[float] | None = None,
+        quorum: int | None = None,
+        timeout_s: float = 30.0,
+        deadline_s: float | None = None,
         tie: Tie = "seeded",
-        timeout_s: float = 120.0,
+        seed: int = 0,
+        confidence: ConfidenceSource | None = None,
+        hedger: Hedger | None = None,
+        unsupported: Literal["raise", "record"] = "raise",
+        weights: Sequence[float] | None = None,
         name: str = "ensemble",
     ) -> None:
-        if not models:
-            raise ValueError("`models` must not be empty")
-        if samples < 1:
-            raise ValueError(f"`samples` must be >= 1, got {samples}")
-        if not timeout_s > 0:
-            raise ValueError(f"`timeout_s` must be > 0, got {timeout_s}")
-        if tie not in ("seeded", "priority", "abstain"):
-            raise ValueError(f'`tie` must be "seeded", "priority" or "abstain", got {tie!r}')
-        if weights is not None and (len(weights) != len(models) or min(weights) < 0):
-            raise ValueError(f"`weights` must be one number >= 0 per model, got {list(weights)}")
+        if unsupported not in ("raise", "record"):
+            raise ValueError(f'`unsupported` must be "raise" or "record", got {unsupported!r}')
         self.name = name
-        self._models = tuple(_opened(model) for model in models)
-        self._vote_name, self._vote = _named("vote", vote, VOTES)
-        self._normalise_name, self._normalise = _named("normalise", normalise, NORMALISERS)
-        self._samples, self._tie, self._timeout_s = samples, tie, timeout_s
-        self._weights = tuple(weights) if weights is not None else (1.0,) * len(models)
+        # For `with_members`: everything as it was given.
+        self._options: dict[str, Any] = {
+            "vote": vote, "execution": execution, "normalise": normalise,
+            "equivalence": equivalence, "samples": samples, "quorum": quorum,
+            "timeout_s": timeout_s, "deadline_s": deadline_s, "tie": tie, "seed": seed,
+            "confidence": confidence, "hedger": hedger, "unsupported": unsupported, "name": name,
+        }  # fmt: skip
+        self._batch = vote == "dawid_skene"
+        vote_name, counted = chosen("vote", "majority" if self._batch else vote, VOTES)
+        _, execute = chosen("execution", execution, EXECUTIONS)
+        self._normalise_name, read = chosen("normalise", normalise, NORMALISERS)
+        if hedger is not None:
+            execute = _raced(hedger, execute)
+        self._panel = panel_of(
+            models, weights=weights, samples=samples, vote=counted,
+            vote_name="dawid_skene" if self._batch else vote_name, execution=execute,
+            normalise=read, equivalence=equivalence, tie=tie, quorum=quorum, confidence=confidence,
+            timeout_s=timeout_s, deadline_s=deadline_s,
+        )  # fmt: skip
+        self._samples, self._seed, self._hedger = samples, seed, hedger
+        self._unsupported = unsupported
+        self.supports = frozenset({"seed", "stop", "temperature"})
 
     def __repr__(self) -> str:
-        return f"Ensemble({len(self._models)} models x {self._samples}, vote={self._vote_name!r})"
+        panel = self._panel
+        return (
+            f"Ensemble({len(panel.members)} models x {self._samples}, vote={panel.vote_name!r}, "
+            f"execution={panel.execution.name!r})"
+        )
+
+    @property
+    def panel(self) -> Panel:
+        """Members, vote and execution, as the drivers see them."""
+        return self._panel
 
     def members(self) -> Sequence[Model]:
         """Return the models that vote."""
-        return self._models
+        return tuple(m.model for m in self._panel.members)  # type: ignore[misc]
 
     def with_members(self, models: Sequence[Model]) -> "Ensemble":
         """Return the same vote over other models, in the order of `members`.
@@ -86,36 +147,76 @@ class Ensemble:
         ValueError
             If their number differs.
         """
-        if len(models) != len(self._models):
-            raise ValueError(f"`models` must be {len(self._models)} models, got {len(models)}")
-        return Ensemble(
-            models,
-            vote=self._vote if self._vote_name == "custom" else self._vote_name,  # type: ignore[arg-type]
-            normalise=self._normalise,
-            samples=self._samples,
-            weights=self._weights,
-            tie=self._tie,
-            timeout_s=self._timeout_s,
-            name=self.name,
-        )
+        old = self._panel.members
+        if len(models) != len(old):
+            raise ValueError(f"`models` must be {len(old)} models, got {len(models)}")
+        seated = [replace(m, model=model) for m, model in zip(old, models, strict=True)]
+        return Ensemble(seated, **self._options)
+
+    def with_options(self, **options: Any) -> "Ensemble":
+        """Return the same members under other options of this class."""
+        return Ensemble(self._panel.members, **{**self._options, **options})
 
     def fingerprint(self) -> dict[str, object]:
         """Return what identifies the structure in an experiment's design."""
-        return {
+        panel = self._panel
+        facts: dict[str, object] = {
             "ensemble": self.name,
-            "vote": self._vote_name,
+            "vote": panel.vote_name,
             "normalise": self._normalise_name,
             "samples": self._samples,
-            "weights": list(self._weights),
-            "tie": self._tie,
+            "weights": [m.weight for m in panel.members],
+            "tie": panel.tie,
         }
+        # Only what differs from the default, so that designs of before keep their identity.
+        if panel.execution.name != "parallel":
+            facts["execution"] = repr(panel.execution)
+        if panel.vote_name in VOTES and panel.vote != VOTES[panel.vote_name]:
+            facts["vote_options"] = repr(panel.vote)
+        for name in ("quorum", "deadline_s"):
+            if self._options[name] is not None:
+                facts[name] = self._options[name]
+        if any(m.accuracy is not None for m in panel.members):
+            facts["accuracies"] = [m.accuracy for m in panel.members]
+        return facts
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the members that can be closed."""
-        for model in self._models:
+        for model in dict.fromkeys(self.members()):
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()
+
+    def estimate(self, input_tokens: int, output_tokens: int) -> dict[str, Any]:
+        """Return what a prompt costs at least (one member) and at most (all calls).
+
+        Returns
+        -------
+        dict
+            "low_usd" and "high_usd", None if no price is known; "unpriced" lists the members whose
+            price is not, and whose part is missing.
+        """
+        from crucible_ensemble.prices import PriceBook
+
+        book, costs, unpriced = PriceBook.default(), [], []
+        for member in self._panel.members:
+            model = str(getattr(member.model, "name", ""))
+            cost = book.estimate([model], input_tokens, output_tokens)[model]
+            if cost is None:
+                unpriced.append(member.label())
+            else:
+                costs.append(cost)
+        return {
+            "low_usd": min(costs) if costs else None,
+            "high_usd": sum(costs) * self._samples if costs else None,
+            "unpriced": tuple(unpriced),
+        }
 
     async def generate(
         self,
@@ -129,34 +230,12 @@ class Ensemble:
     ) -> Completion:
         """Answer with the first text that gave the winning answer.
 
-        The vote is in `extra`. Without a winner the text is empty.
+        The vote is in `extra`. Without a winner, or below the quorum, the text is empty.
         """
-        prediction = await self.predict(
-            prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
+        prediction = await self._predict(
+            prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=None
         )
-        facts = prediction.metadata
-        return Completion(
-            text=prediction.text or "",
-            model=self.name,
-            served_by=",".join(facts.models_used) or None,
-            input_tokens=facts.input_tokens,
-            output_tokens=facts.output_tokens,
-            cost_usd=facts.cost_usd,
-            billed_usd=facts.billed_usd,
-            confidence=facts.consensus,
-            confidence_source=None if facts.consensus is None else "self_consistency",
-            latency_s=facts.latency_s,
-            finish="stop",
-            simulated=facts.simulated,
-            extra={
-                "answer": prediction.answer,
-                "votes": dict(facts.votes),
-                "tied": list(facts.tied),
-                "consensus": facts.consensus,
-                "support": facts.support,
-                "failures": dict(facts.failures),
-            },
-        )
+        return _completion(_below_quorum(prediction, self._panel.quorum)[0], self.name)
 
     async def predict(
         self,
@@ -167,177 +246,297 @@ class Ensemble:
         max_tokens: int = 1000,
         seed: int | None = None,
         stop: Sequence[str] = (),
+        item: str | None = None,
     ) -> Prediction:
-        """Ask every member at once, wait for all, and count.
+        """Ask, and count.
+
+        Parameters
+        ----------
+        seed : int, optional
+            For this question; the first sample of the first member is then asked with this very
+            seed. By default every call's seed is a hash of the ensemble's seed, item, member and
+            sample.
+        item : str, optional
+            What the question is called, in seeds and records; by default a hash of it.
 
         Raises
         ------
-        AllMembersFailedError
+        ValueError
+            For a prompt or option that cannot be sent, and for several samples at temperature 0.
+        AllModelsFailedError
             If no member answered.
+        QuorumNotReachedError
+            If there are fewer valid answers than the quorum.
+        UncalibratedError
+            If a vote needs probabilities and has none. What was paid for is in its `responses`.
         """
-        import anyio
+        prediction = await self._predict(
+            prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=item
+        )
+        return _checked(prediction, self._panel.quorum)
 
-        asked = self._plan()
-        responses: list[Response | None] = [None] * len(asked)
-        started = time.monotonic()
-
-        async def ask(place: int) -> None:
-            model, label, sample, occurrence = asked[place]
-            with span("member", member=label, sample=sample) as current:
-                response = await self._ask(
-                    model, label, sample, prompt, temperature=temperature, max_tokens=max_tokens,
-                    seed=sample_seed(seed, occurrence), stop=stop,
-                )  # fmt: skip
-                current.set_attribute("crucible.outcome", "ok" if response.completion else "error")
-                responses[place] = response
-
-        with span("predict", strategy=self._vote_name, asked=len(asked)):
-            async with anyio.create_task_group() as group:
-                for place in range(len(asked)):
-                    group.start_soon(ask, place)
-            arrived = tuple(response for response in responses if response is not None)
-            if not any(response.completion for response in arrived):
-                raise AllMembersFailedError({r.member: r.error or r.status for r in arrived})
-            return self._count(arrived, seed=seed, wall_s=time.monotonic() - started)
-
-    def _plan(self) -> list[tuple[Model, str, int, int]]:
-        """List the calls: model, member's label, sample, and how often this model came before."""
-        names = [str(getattr(model, "name", type(model).__name__)) for model in self._models]
-        plan: list[tuple[Model, str, int, int]] = []
-        seen: dict[str, int] = {}
-        for n, (model, name) in enumerate(zip(self._models, names, strict=True)):
-            label = name if names.count(name) == 1 else f"{name}#{names[:n].count(name) + 1}"
-            for sample in range(self._samples):
-                occurrence = seen.get(name, 0)
-                seen[name] = occurrence + 1
-                plan.append((model, label, sample, occurrence))
-        return plan
-
-    async def _ask(
+    def stream(
         self,
-        model: Model,
-        member: str,
-        sample: int,
+        prompt: Prompt,
+        /,
+        *,
+        early_stop_threshold: float = 1.0,
+        temperature: float | None = 0.0,
+        max_tokens: int = 1000,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        item: str | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Return a context whose iterator tells of answers as they arrive.
+
+        Parameters
+        ----------
+        early_stop_threshold : float, in (0, 1]
+            Stop as soon as that share of all that were asked agrees; 1.0 waits for the execution.
+
+        Yields
+        ------
+        MemberArrived, Consensus
+            After every response, and how the vote stands then.
+        Complete
+            Last, with the prediction.
+        """
+        from crucible_ensemble.stream import open_stream
+
+        return open_stream(
+            self, prompt, early_stop_threshold=early_stop_threshold, temperature=temperature,
+            max_tokens=max_tokens, seed=seed, stop=stop, item=item,
+        )  # fmt: skip
+
+    async def predict_many(
+        self,
+        prompts: Mapping[str, Prompt] | Sequence[Prompt],
+        *,
+        concurrency: int = 10,
+        on_error: Literal["record", "raise"] = "record",
+        on_result: Callable[[Prediction], None] | None = None,
+        temperature: float | None = 0.0,
+        max_tokens: int = 1000,
+        stop: Sequence[str] = (),
+    ) -> list[Prediction]:
+        """Answer many prompts, some at a time; see `crucible_ensemble.many`.
+
+        Parameters
+        ----------
+        prompts : mapping of item to prompt, or sequence of prompts
+        concurrency : int, >= 1
+        on_error : {"record", "raise"}
+            "record" makes an abstention of a prompt without quorum or without any answer.
+        on_result : callable, optional
+            Told of every prediction as it is made; with "dawid_skene" at the end.
+
+        Returns
+        -------
+        list of Prediction
+            In the order of the prompts.
+        """
+        from crucible_ensemble.many import predict_many
+
+        return await predict_many(
+            self, prompts, batch=self._batch, concurrency=concurrency, on_error=on_error,
+            on_result=on_result, temperature=temperature, max_tokens=max_tokens, stop=stop,
+        )  # fmt: skip
+
+    async def _predict(
+        self,
         prompt: Prompt,
         *,
         temperature: float | None,
         max_tokens: int,
         seed: int | None,
         stop: Sequence[str],
-    ) -> Response:
-        import anyio
-
-        try:
-            with anyio.fail_after(self._timeout_s):
-                answer = await model.generate(
-                    prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
-                )
-        except TimeoutError:
-            return Response(member=member, sample=sample, status="timeout", error="timed out")
-        except TimedOutError as error:
-            return Response(member=member, sample=sample, status="timeout", error=str(error))
-        except Exception as error:  # noqa: BLE001 - a member's failure, of whatever class
-            said = f"{type(error).__name__}: {error}"
-            return Response(member=member, sample=sample, status="error", error=said)
-        completion = Completion.of(answer, model=member)
-        key = self._normalise(completion.text)
-        return Response(
-            member=member,
-            sample=sample,
-            status="no_answer" if key is None else "ok",
-            key=key,
-            completion=completion,
-        )
-
-    def _count(
-        self, responses: Sequence[Response], *, seed: int | None, wall_s: float
+        item: str | None,
+        on_response: OnResponse | None = None,
+        enough: Callable[[LiveRun], bool] | None = None,
+        batch: bool = False,
     ) -> Prediction:
-        weights = dict(zip(dict.fromkeys(r.member for r in responses), self._weights, strict=True))
-        ballots = [
-            Ballot(member=r.member, sample=r.sample, key=r.key,
-                   weight=weights[r.member] / self._samples)
-            for r in responses
-            if r.completion is not None
-        ]  # fmt: skip
-        valid = [ballot for ballot in ballots if ballot.key is not None]
-        with span("vote", strategy=self._vote_name) as current:
-            tally = self._vote(valid)
-            answer, reason = self._break_tie(tally.winners, valid, seed)
-            counted = sum(tally.scores.values())
-            share = None if answer is None or counted == 0 else tally.scores[answer] / counted
-            current.set_attribute("crucible.ensemble.answer_count", len(tally.scores))
-            current.set_attribute("crucible.ensemble.tied", len(tally.winners) > 1)
-        winners = [r for r in responses if answer is not None and r.key == answer]
-        done = [r.completion for r in responses if r.completion is not None]
-        costs = [c.cost_usd for c in done] + [None] * (len(responses) - len(done))
-        support = None if answer is None else len(winners) / len(responses)
-        reported = [c.latency_s for c in done if c.latency_s is not None]
-        return Prediction(
-            answer=answer,
-            text=winners[0].completion.text if winners and winners[0].completion else None,
-            abstained=answer is None,
-            reason=reason,
-            responses=tuple(responses),
-            metadata=PredictionMetadata(
-                strategy=self._vote_name,
-                execution="parallel",
-                consensus=share,
-                support=support,
-                votes=tally.scores,
-                tied=tally.winners if len(tally.winners) > 1 else (),
-                asked=len(responses),
-                answered=len(done),
-                valid=len(valid),
-                models_used=tuple(dict.fromkeys(c.model for c in done)),
-                winners=tuple(r.member for r in winners),
-                failures={r.member: r.error for r in responses if r.error is not None},
-                cost_usd=_total(costs),
-                known_cost_usd=sum(c for c in costs if c is not None),
-                billed_usd=_total([c.billed_usd for c in done]),
-                input_tokens=_total([c.input_tokens for c in done]),
-                output_tokens=_total([c.output_tokens for c in done]),
-                # Asked at once, an ensemble is as slow as its slowest member; members that were
-                # replayed took no time now, but that long then.
-                latency_s=max(reported) if len(reported) == len(done) else wall_s,
-                seed=seed,
-                simulated=any(c.simulated for c in done),
-            ),
+        check_options(temperature=temperature, max_tokens=max_tokens, stop=stop)
+        to_messages(prompt)
+        if self._samples > 1 and temperature == 0:
+            raise ValueError(
+                f"`samples` must be 1 at temperature 0, got {self._samples}: they would all be the "
+                "same answer"
+            )
+        if self._batch and not batch:
+            raise ValueError('`vote` must not be "dawid_skene" in predict; use predict_many')
+        options = {"temperature": temperature, "max_tokens": max_tokens, "stop": stop}
+        drops = self._drops(temperature, stop)
+        named_item = item_of(prompt) if item is None else item
+        panel = self._panel
+        run = LiveRun(
+            panel, prompt, options=options, seeds=self._seeds(seed, named_item), drops=drops,
+            item=named_item, hedger=self._hedger, on_response=on_response, enough=enough,
+        )  # fmt: skip
+        marks = {
+            "strategy": panel.vote_name, "execution": panel.execution.name,
+            "asked": len(panel.seats), "crucible.item.id": item,
+        }  # fmt: skip
+        with span("predict", marks) as current:
+            course = await run.run()
+            with span("vote", {"strategy": panel.vote_name, "n": len(run.table.ballots)}) as voting:
+                try:
+                    prediction = conclude(
+                        panel, course, run.table, item="" if seed is not None else named_item,
+                        seed=self._seed if seed is None else seed,
+                        shown_seed=self._seed if seed is None else seed,
+                    )  # fmt: skip
+                except Exception as error:
+                    error.add_note(f"while counting votes for item {named_item}")
+                    error.responses = tuple(course.responses)  # type: ignore[attr-defined]
+                    raise
+                prediction = replace(prediction, item=item or named_item)
+                if voting.is_recording():
+                    _mark_vote(voting, prediction)
+            if current.is_recording():
+                _mark(current, prediction)
+        if not prediction.metadata.answered:
+            failures = prediction.metadata.failures or {
+                r.member: r.status for r in prediction.responses
+            }
+            causes = run.causes or [TimeoutError("no answer before the deadline")]
+            raise AllModelsFailedError(failures, causes, prediction.responses)
+        return prediction
+
+    def _seeds(self, seed: int | None, item: str) -> Seeds:
+        seats = self._panel.seats
+        if seed is None:
+            return lambda place: call_seed(
+                self._seed, item, seats[place].member, seats[place].sample
+            )
+        # A model that occurs twice is asked with two seeds, under whatever names.
+        seen: dict[str, int] = {}
+        occurrences = []
+        for place in range(len(seats)):
+            member = self._panel.member(place)
+            model = str(getattr(member.model, "name", type(member.model).__name__))
+            occurrences.append(seen.get(model, 0))
+            seen[model] = occurrences[-1] + 1
+        return lambda place: sample_seed(seed, occurrences[place])
+
+    def _drops(self, temperature: float | None, stop: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return for each place the options that its model does not have.
+
+        Raises
+        ------
+        UnsupportedOptionError
+            For an option that the caller gave, unless they are only recorded.
+        """
+        given = [n for n, v in (("temperature", temperature), ("stop", stop or None)) if v is not None]  # noqa: E501 # fmt: skip
+        drops: list[tuple[str, ...]] = []
+        for place in range(len(self._panel.seats)):
+            supports = getattr(self._panel.member(place).model, "supports", None)
+            if supports is None:
+                drops.append(())
+                continue
+            lacking = [name for name in given if name not in supports]
+            if lacking and self._unsupported == "raise":
+                member = self._panel.seats[place].member
+                raise UnsupportedOptionError(
+                    f'{member} takes no `{lacking[0]}`; leave it out, or say unsupported="record"',
+                    model=member,
+                    option=lacking[0],
+                    cost_usd=0.0,
+                )
+            drops.append((*lacking, *(() if "seed" in supports else ("seed",))))
+        return drops
+
+
+def _raced(hedger: Hedger, execution: Execution) -> Execution:
+    if isinstance(hedger, str) or not hasattr(hedger, "race"):
+        raise TypeError(
+            f"`hedger` must be an object with race(), such as crucible_hedging.Hedger({hedger!r})"
         )
-
-    def _break_tie(
-        self, winners: tuple[str, ...], ballots: Sequence[Ballot], seed: int | None
-    ) -> tuple[str | None, str | None]:
-        if not winners:
-            return None, "no member gave an answer that could be read"
-        if len(winners) == 1:
-            return winners[0], None
-        if self._tie == "abstain":
-            return None, f"{len(winners)} answers are tied"
-        if self._tie == "priority":
-            first = next(b.key for b in ballots if b.key in winners)
-            return first, "tie: the first member's answer"
-        drawn = derive(seed or 0, "tie", *winners) % len(winners)
-        return winners[drawn], "tie: drawn by the seed"
+    if not isinstance(execution, FixedHedge):
+        raise ValueError(f'`hedger` must be None unless execution is "hedged", got {hedger!r}')
+    return RacedHedge()
 
 
-def _opened(model: Model | str) -> Model:
-    if not isinstance(model, str):
-        return model
-    from crucible_ensemble.open_model import open_model
-
-    return open_model(model)
-
-
-def _named(
-    label: str, choice: "str | Callable[..., Any]", known: Mapping[str, Any]
-) -> tuple[str, Any]:
-    if not isinstance(choice, str):
-        name = next((n for n, value in known.items() if value is choice), "custom")
-        return name, choice
-    if choice not in known:
-        raise ValueError(f"`{label}` must be one of {', '.join(known)}, got {choice!r}")
-    return choice, known[choice]
+def _needed(prediction: Prediction, quorum: int | None) -> int:
+    """Return the valid answers that are needed; a vote that ended early had enough."""
+    facts = prediction.metadata
+    if facts.execution in ("hedged", "cascade"):
+        return quorum or 1
+    if quorum is not None:
+        return quorum
+    return -(-facts.asked // 2) if facts.ended in ("all", "deadline") else 1
 
 
-def _total(numbers: Sequence[Any]) -> Any:
-    return None if None in numbers else sum(numbers)
+def _below_quorum(prediction: Prediction, quorum: int | None) -> tuple[Prediction, int | None]:
+    """Return the prediction, as an abstention if the quorum was not reached, and the quorum."""
+    needed = _needed(prediction, quorum)
+    valid = prediction.metadata.valid
+    if valid >= needed:
+        return prediction, None
+    metadata = replace(prediction.metadata, winners=(), consensus=None, support=None,
+                       confidence=None, confidence_source=None)  # fmt: skip
+    reason = f"{valid} valid answers, {needed} needed"
+    return replace(
+        prediction, answer=None, text=None, abstained=True, reason=reason, metadata=metadata
+    ), needed
+
+
+def _checked(prediction: Prediction, quorum: int | None) -> Prediction:
+    prediction, needed = _below_quorum(prediction, quorum)
+    if needed is not None:
+        facts = prediction.metadata
+        raise QuorumNotReachedError(facts.valid, needed, facts.failures, prediction.responses)
+    return prediction
+
+
+def _completion(prediction: Prediction, name: str) -> Completion:
+    facts = prediction.metadata
+    return Completion(
+        text=prediction.text or "",
+        model=name,
+        served_by=",".join(facts.models_used) or None,
+        input_tokens=facts.input_tokens,
+        output_tokens=facts.output_tokens,
+        cost_usd=facts.cost_usd,
+        billed_usd=facts.billed_usd,
+        confidence=facts.confidence,
+        confidence_source=facts.confidence_source,
+        latency_s=facts.latency_s,
+        finish="stop",
+        simulated=facts.simulated,
+        extra={
+            "answer": prediction.answer,
+            "votes": dict(facts.votes),
+            "tied": list(facts.tied),
+            "consensus": facts.consensus,
+            "support": facts.support,
+            "failures": dict(facts.failures),
+            **({} if facts.cost_usd is not None else {"known_cost_usd": facts.known_cost_usd}),
+        },
+    )
+
+
+def _mark_vote(voting: Any, prediction: Prediction) -> None:
+    facts = prediction.metadata
+    marks = {
+        "answer_count": len(facts.votes),
+        "tied": bool(facts.tied),
+        "winner_score": None if prediction.answer is None else facts.votes.get(prediction.answer),
+    }
+    voting.set_attributes(named(marks))
+
+
+def _mark(current: Any, prediction: Prediction) -> None:
+    facts = prediction.metadata
+    marks = {
+        "called": facts.called,
+        "valid": facts.valid,
+        "consensus": facts.consensus,
+        "support": facts.support,
+        "tie": facts.tie,
+        "abstained": prediction.abstained,
+        "ended": facts.ended,
+        "hedged": facts.hedged,
+        "crucible.cost_usd": facts.cost_usd,
+        "crucible.simulated": facts.simulated or None,
+    }
+    current.set_attributes(named(marks))

@@ -1,9 +1,11 @@
 """The ports of this package: what answers, races calls, reads answers and counts votes."""
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
+    from crucible_ensemble.completion import Chunk
     from crucible_ensemble.prediction import Ballot, Tally
 
 T = TypeVar("T")
@@ -83,6 +85,23 @@ class Model(Protocol):
         ...
 
 
+class StreamingModel(Model, Protocol):
+    """A model that shows its answer while it is made."""
+
+    def open_stream(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        temperature: float | None = 0.0,
+        max_tokens: int = 1000,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> "AbstractAsyncContextManager[AsyncIterator[Chunk]]":
+        """Return a context whose iterator yields pieces; the last carries the Completion."""
+        ...
+
+
 class Hedger(Protocol):
     """Races several copies of a call; `crucible_hedging.Hedger` fits."""
 
@@ -106,4 +125,20 @@ class Vote(Protocol):
 
     def __call__(self, ballots: "Sequence[Ballot]", /) -> "Tally":
         """Return scores per key and the winners."""
+        ...
+
+
+class Equivalence(Protocol):
+    """Says which keys mean the same."""
+
+    def __call__(self, keys: Sequence[str], /) -> Sequence[int]:
+        """Return a cluster number for each key."""
+        ...
+
+
+class Verifier(Protocol):
+    """Judges an answer."""
+
+    async def __call__(self, prompt: str, answer: str, /) -> float | None:
+        """Return the probability in [0, 1] that the answer is right; None if it cannot say."""
         ...

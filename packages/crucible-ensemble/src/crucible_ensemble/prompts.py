@@ -1,5 +1,8 @@
 """Prompts as messages."""
 
+import math
+from collections.abc import Sequence
+
 from crucible_ensemble.model import Prompt
 
 _ROLES = ("system", "user", "assistant")
@@ -31,9 +34,11 @@ def to_messages(prompt: Prompt) -> list[dict[str, str]]:
     return messages
 
 
-def check_options(*, temperature: float | None, max_tokens: int) -> None:
+def check_options(*, temperature: float | None, max_tokens: int, stop: Sequence[str] = ()) -> None:
     """Raise `ValueError` for options that no model can honour."""
-    if temperature is not None and not temperature >= 0:
-        raise ValueError(f"`temperature` must be >= 0, got {temperature}")
+    if temperature is not None and not 0 <= temperature < math.inf:
+        raise ValueError(f"`temperature` must be >= 0 or None, got {temperature}")
     if max_tokens < 1:
         raise ValueError(f"`max_tokens` must be >= 1, got {max_tokens}")
+    if isinstance(stop, str) or not all(stop):
+        raise ValueError(f"`stop` must be a sequence of non-empty strings, got {stop!r}")

@@ -1,17 +1,30 @@
 """Retries with jitter, for errors that may pass."""
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from crucible_ensemble.errors import ModelError
+from crucible_ensemble.errors import ModelError, ResponseFormatError
+
+if TYPE_CHECKING:
+    from crucible_ensemble.limits import Limiter
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """`attempts` in all; waits grow from `initial_s` to `max_s`, a provider's hint is obeyed."""
+    """How often to try, and how long to wait in between.
+
+    Attributes
+    ----------
+    attempts : int, >= 1
+        In all; 1 means no retry.
+    initial_s, max_s : float, >= 0
+        Waits double from `initial_s` to `max_s`, each with up to `initial_s` of jitter. Where the
+        provider says how long to wait, that is obeyed instead.
+    """
 
     attempts: int = 3
     initial_s: float = 0.5
@@ -24,26 +37,57 @@ class Retries:
             raise ValueError(f"`initial_s` must be in [0, max_s], got {self.initial_s}")
 
 
-async def with_retries(call: Callable[[], Awaitable[T]], retries: Retries) -> tuple[T, int]:
-    """Return the first success and the number of attempts; the last error is raised."""
-    import stamina
+async def with_retries(
+    call: Callable[[int], Awaitable[T]], retries: Retries, *, limiter: "Limiter | None" = None
+) -> T:
+    """Return the first success of `call(attempt)`; the last error is raised.
 
-    made = 0
+    Notes
+    -----
+    Only errors that are `retryable` are tried again, unusable bodies once. A provider's hint pauses
+    the whole limiter. A wait that would outlast the deadline of the caller's cancel scope is not
+    begun: the error is raised at once.
+    """
+    made = unusable = 0
 
     def decide(error: Exception) -> bool | float:
-        if not (isinstance(error, ModelError) and error.retryable):
-            return False
-        return True if error.retry_after_s is None else error.retry_after_s
+        import anyio
 
+        nonlocal unusable
+        if not (isinstance(error, ModelError) and error.retryable) or made >= retries.attempts:
+            return False
+        unusable += isinstance(error, ResponseFormatError)
+        if unusable > 1:
+            return False
+        wait = error.retry_after_s
+        if wait is None:
+            wait = min(retries.max_s, retries.initial_s * 2 ** (made - 1))
+            wait = min(retries.max_s, wait + random.uniform(0, retries.initial_s))
+        elif limiter is not None:
+            limiter.pause(wait)
+        if anyio.current_time() + wait > anyio.current_effective_deadline():
+            return False
+        return wait
+
+    async def once() -> T:
+        nonlocal made
+        made += 1
+        return await call(made - 1)
+
+    try:
+        return await once()  # most calls need no retry, and none of its machinery
+    except ModelError as error:
+        wait = decide(error)
+        if wait is False:
+            raise
+        first = wait
+    import anyio
+    import stamina
+
+    await anyio.sleep(first)
     async for attempt in stamina.retry_context(
-        on=decide,
-        attempts=retries.attempts,
-        timeout=None,
-        wait_initial=retries.initial_s,
-        wait_max=retries.max_s,
-        wait_jitter=retries.initial_s,
+        on=decide, attempts=retries.attempts - 1, timeout=None
     ):
         with attempt:
-            made += 1
-            return await call(), made
-    raise AssertionError("unreachable: the retry context returns or raises")
+            return await once()
+    raise RuntimeError("unreachable: the retry context returns or raises")

