@@ -1,26 +1,38 @@
-"""GSM8K in its official format: `question`, and `answer` that ends in `#### N`."""
+"""GSM8K: `question`, and `answer` that ends in `#### N`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from crucible_datasets.errors import DatasetFormatError
+from crucible_datasets.errors import ParseError
 from crucible_datasets.items import Item
-from crucible_datasets.loaders import lines
-
-COUNTS = {"train": 7473, "test": 1319}
-LICENSE = "MIT"
-CITATION = "K. Cobbe et al., Training Verifiers to Solve Math Word Problems, arXiv:2110.14168, 2021"
+from crucible_datasets.loaders.files import rows
 
 
-def parse(path: Path, split: str) -> Iterator[Item]:
-    """Yield the items of a split; `expected` is the final number without commas."""
-    for number, row in lines.read(path, required=("question", "answer")):
-        rationale, mark, answer = str(row["answer"]).rpartition("####")
-        if not mark:
-            raise DatasetFormatError(path.name, number, "the answer does not end in '#### N'")
-        yield Item(
-            id=f"gsm8k/{split}/{number - 1}",
-            input=str(row["question"]),
-            expected=answer.strip().replace(",", ""),
-            metadata={"rationale": rationale.rstrip()},
-        )
+@dataclass(frozen=True, slots=True)
+class Gsm8k:
+    """The official JSON Lines, or the hub's Parquet."""
+
+    version: int = 1
+
+    def parse(
+        self, files: Mapping[str, Path], *, split: str | None, subset: str | None
+    ) -> Iterator[Item]:
+        """Yield the items of a split; `expected` is the final number without commas."""
+        position = 0
+        for name, path in files.items():
+            for number, row in rows(path, name=name):
+                try:
+                    question, solution = row["question"], row["answer"]
+                except KeyError as missing:
+                    raise ParseError(name, number, f"no field {missing}") from None
+                rationale, mark, answer = str(solution).rpartition("####")
+                if not mark or not answer.strip():
+                    raise ParseError(name, number, "the answer does not end in '#### N'")
+                yield Item(
+                    id=f"gsm8k/{split}/{position}",
+                    input=str(question),
+                    expected=answer.strip().replace(",", ""),
+                    metadata={"rationale": rationale.rstrip()},
+                )
+                position += 1

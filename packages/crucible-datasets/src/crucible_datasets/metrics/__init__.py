@@ -1,0 +1,1 @@
+"""Scores as the authors of the benchmarks compute them, one family per file."""
