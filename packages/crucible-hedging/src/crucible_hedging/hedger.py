@@ -1,6 +1,7 @@
 """The object to keep: policies per key, one budget, and what it all did."""
 
 import functools
+import itertools
 import math
 import random
 import threading
@@ -11,16 +12,16 @@ from typing import Any, ParamSpec, Self, TypeVar, overload
 
 import anyio
 
-from crucible_hedging.breaker import Breaker
+from crucible_hedging.breaker import Breaker, Circuit
 from crucible_hedging.budget import HedgeBudget
 from crucible_hedging.costs import CancelledCost
 from crucible_hedging.delays.policy import DelayPolicy, ask, check_safe, policy_name
 from crucible_hedging.errors import CircuitOpenError, HedgerClosedError
 from crucible_hedging.events import Events, Outlet
 from crucible_hedging.failures import Classifier, default_classify
-from crucible_hedging.gates import Gates
+from crucible_hedging.gates import Gates, Pause
 from crucible_hedging.hedge import check_calls, check_options
-from crucible_hedging.keys import Keys, policies_of
+from crucible_hedging.keys import Kept, Keys, policies_of
 from crucible_hedging.outcome import Blocked, HedgeOutcome
 from crucible_hedging.pairing import ShadowPairing
 from crucible_hedging.race import Keep, Race
@@ -162,7 +163,7 @@ class Hedger:
                 raise TypeError(f"`{name}` must be callable, got {hook!r}")
         check_options(max_backups=max_backups, stagger=stagger)
         self.enabled = True
-        self.budget = budget
+        self._budget = budget
         self.max_backups, self.eligible = max_backups, eligible
         self._shared, self._factory = policies_of(delay, budget, seed)
         check = functools.partial(
@@ -173,9 +174,8 @@ class Hedger:
         self._cost, self._cancelled_cost = cost, cancelled_cost
         self._in_flight, self._seed = InFlight(max_inflight), seed
         self._stats_window = stats_window
-        self._keys = Keys(
-            self._factory, most=max_keys, stats_window=stats_window, breaker=breaker, check=check
-        )
+        self._check = check
+        self._keys = Keys(self._factory, most=max_keys, keep=self._keep)
         self._cancel, self._explore, self._breaker = cancel, explore, breaker
         self._shadow, self._shadow_rate, self._drain_s = shadow, shadow_rate, drain_s
         self._coin = random.Random(f"explore and shadow, {seed}")
@@ -185,7 +185,7 @@ class Hedger:
         self._left = False
         self._tally = Tally(stats_window)
         self._lock = threading.RLock()
-        self._arrived = 0
+        self._numbers = itertools.count()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "max_backups":
@@ -195,10 +195,15 @@ class Hedger:
         super().__setattr__(name, value)
 
     @property
+    def budget(self) -> HedgeBudget | None:
+        """The budget of all keys; its `ratio` may be set at any time."""
+        return self._budget
+
+    @property
     def name(self) -> str:
         """Policy and budget in words; equal for equal settings, for an experiment's design."""
         parts = [policy_name(self._policy_source)]
-        parts.append("no budget" if self.budget is None else f"budget {self.budget.name}")
+        parts.append("no budget" if self._budget is None else f"budget {self._budget.name}")
         if self.max_backups != 1:
             parts.append(f"{self.max_backups} backups")
         if self._stagger != 1.0:
@@ -274,40 +279,38 @@ class Hedger:
                 retry_in_s = circuit.keeps_calls(anyio.current_time())
                 if retry_in_s is not None:
                     raise CircuitOpenError(key, retry_in_s)
-            blocked = self._closed(key, self._arrived, idempotent, max_backups)
+            blocked = self._closed(key, next(self._numbers), idempotent, max_backups)
             if blocked is None:
                 if self._shadow_rate and self._coin.random() < self._shadow_rate:
                     shadow, keep = True, "all"
                 else:
                     delay_s, blocked = ask(kept.policy, call, backups)
                     keep = self._kept_loser(track, delay_s)
-            self._arrived += 1
-        if self.budget is not None:
-            self.budget.arrive()
+        if self._budget is not None:
+            self._budget.arrive()
         if self._events is not None:
             self._events("request.start", key, policy=policy_name(kept.policy), delay_s=delay_s)
             if blocked is not None:
                 self._events("hedge.blocked", key, blocked=blocked)
-        recorder = Recorder(
-            self._lock, self._in_flight, (self._tally, kept.tally),
-            circuit=circuit, events=self._events, key=key, shadow=shadow,
-        )  # fmt: skip
+        recorder = kept.recorder
+        if shadow or self._events is not None:
+            recorder = Recorder(
+                self._lock, self._in_flight, (self._tally, kept.tally), circuit=circuit,
+                events=self._events, key=key, shadow=shadow,
+            )  # fmt: skip
         race = Race(
             call,
             backups,
             delay_s=delay_s,
             stagger=self._stagger,
             max_backups=max_backups,
-            gates=Gates(
-                self.budget, kept.pause, circuit=circuit, enabled=self._is_enabled,
-                full=self._in_flight.full,
-            ),
+            gates=kept.gates,
             accept=self._accept,
             classify=self._classify,
             watcher=recorder,
             keep=keep,
             shadow=shadow,
-        )  # fmt: skip
+        )
         return await Request(
             race=race,
             policy=kept.policy,
@@ -361,6 +364,21 @@ class Hedger:
         if not self._cancel:
             return "all"
         return "primary" if self._coin.random() < self._explore else "nobody"
+
+    def _keep(self, policy: DelayPolicy) -> Kept:
+        self._check(policy)
+        circuit = None if self._breaker is None else Circuit(self._breaker)
+        tally = Tally(self._stats_window)
+        return Kept(
+            policy,
+            circuit=circuit,
+            gates=Gates(
+                self._budget, Pause(), circuit=circuit, enabled=self._is_enabled,
+                full=self._in_flight.full,
+            ),
+            tally=tally,
+            recorder=Recorder(self._lock, self._in_flight, (self._tally, tally), circuit=circuit),
+        )  # fmt: skip
 
     def _is_enabled(self) -> bool:
         return self.enabled
@@ -479,8 +497,8 @@ class Hedger:
                     raise TypeError(f"{name} has no reset(); give the hedger a factory of it")
                 forget()
             if key is ALL:
-                self._keys.clear()
                 self._tally = Tally(self._stats_window)
+                self._keys.clear()
             else:
                 self._keys.forget(key)
 
