@@ -3,8 +3,7 @@ import pickle
 import anyio
 import pytest
 
-from crucible_hedging import HedgeBudget, Hedger
-from crucible_hedging.breaker import Breaker
+from crucible_hedging import Breaker, HedgeBudget, Hedger
 from crucible_hedging.errors import CircuitOpenError
 
 pytestmark = pytest.mark.anyio

@@ -1,8 +1,7 @@
 import anyio
 import pytest
 
-from crucible_hedging import HedgeBudget, Hedger
-from crucible_hedging.breaker import Breaker
+from crucible_hedging import Breaker, HedgeBudget, Hedger
 
 pytestmark = pytest.mark.anyio
 

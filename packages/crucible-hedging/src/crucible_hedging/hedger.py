@@ -5,7 +5,8 @@ import itertools
 import math
 import random
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Sequence
+from contextlib import AbstractAsyncContextManager
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -29,6 +30,7 @@ from crucible_hedging.recorder import InFlight, Recorder
 from crucible_hedging.request import Request
 from crucible_hedging.shadow import ShadowLog
 from crucible_hedging.statistics import ALL, HedgeStatistics, Tally
+from crucible_hedging.stream import HedgedStream, Opening
 from crucible_hedging.sync import run_sync, worker
 from crucible_hedging.track import Track
 
@@ -266,9 +268,22 @@ class Hedger:
         HedgerClosedError
             If the hedger was left.
         """
+        track = self._track_here()
+        return await self._request(call, key, backups, idempotent, track).run(track)
+
+    def _request(
+        self,
+        call: Callable[[], Awaitable[T]],
+        key: Hashable,
+        backups: Sequence[Callable[[], Awaitable[T]]],
+        idempotent: bool,
+        track: Track | None,
+        *,
+        alone: bool = False,
+    ) -> Request[T]:
+        """Plan one request. `alone`: no loser of it may run on, and it casts no shadow."""
         max_backups = self.max_backups
         check_calls(call, backups, max_backups=max_backups)
-        track = self._track_here()
         delay_s: float | None = None
         shadow = False
         keep: Keep = "nobody"
@@ -281,11 +296,11 @@ class Hedger:
                     raise CircuitOpenError(key, retry_in_s)
             blocked = self._closed(key, next(self._numbers), idempotent, max_backups)
             if blocked is None:
-                if self._shadow_rate and self._coin.random() < self._shadow_rate:
+                if self._shadow_rate and not alone and self._coin.random() < self._shadow_rate:
                     shadow, keep = True, "all"
                 else:
                     delay_s, blocked = ask(kept.policy, call, backups)
-                    keep = self._kept_loser(track, delay_s)
+                    keep = "nobody" if alone else self._kept_loser(track, delay_s)
         if self._budget is not None:
             self._budget.arrive()
         if self._events is not None:
@@ -311,7 +326,7 @@ class Hedger:
             keep=keep,
             shadow=shadow,
         )
-        return await Request(
+        return Request(
             race=race,
             policy=kept.policy,
             delay_s=delay_s,
@@ -321,7 +336,7 @@ class Hedger:
             cancelled_cost=self._cancelled_cost,
             recorder=recorder,
             pairing=ShadowPairing(self._shadow) if shadow and self._shadow is not None else None,
-        ).run(track)
+        )
 
     async def __aenter__(self) -> Self:
         """Open the task group and start the timer that all requests of this event loop share."""
@@ -398,6 +413,64 @@ class Hedger:
             raise ValueError("`calls` must hold at least the primary, got none")
         outcome = await self(calls[0], key=key, backups=calls[1:])
         return outcome.value, outcome.winner
+
+    def stream(
+        self,
+        call: Callable[[], AsyncIterable[T]],
+        *,
+        key: Hashable = None,
+        backups: Sequence[Callable[[], AsyncIterable[T]]] = (),
+    ) -> AbstractAsyncContextManager[HedgedStream[T]]:
+        """Race streams for their first item, and pass the winner's items through.
+
+        Copies of one prompt share their length, so their total times are correlated and a race for
+        the end buys little; the times to the first item are close to independent. After the first
+        item the losers are closed (`aclose`, awaited), and there is no switch later.
+
+        Parameters
+        ----------
+        call : callable
+            Called with no arguments once per copy; returns an async iterable.
+        key : Hashable
+        backups : sequence of callable
+            The i-th backup's own call; beyond the list `call` is repeated.
+
+        Returns
+        -------
+        async context manager
+            Entering it waits for the first item and returns a `HedgedStream`; leaving it closes
+            everything. A stream that ends without an item is a success without items.
+
+        Raises
+        ------
+        ValueError
+            If the hedger has an option that a stream cannot honour: `accept`, `cost` (use
+            `report_cost`), `cancel=False` or `shadow_rate`.
+
+        Notes
+        -----
+        Every copy is iterated in a task of its own, whether the hedger is entered or not. Nothing
+        is explored. Latencies, here and in `statistics`, are times to the first item: give streams
+        a hedger, or at least a key, of their own.
+        """
+        for name, given in (
+            ("accept", self._accept is not None),
+            ("cost", self._cost is not None),
+            ("cancel=False", not self._cancel),
+            ("shadow_rate", self._shadow_rate > 0),
+        ):
+            if given:
+                raise ValueError(f"`{name}` must not be given to a hedger that races streams")
+        check_calls(call, backups, max_backups=self.max_backups)
+        if self._left:
+            raise HedgerClosedError("the hedger was used after its `async with` block")
+
+        async def ask(
+            first: Callable[[], Any], /, *, backups: Sequence[Callable[[], Any]], track: Track
+        ) -> HedgeOutcome[Any]:
+            return await self._request(first, key, backups, True, track, alone=True).run(track)
+
+        return Opening(ask, call, backups)
 
     def wrap(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """Return an async function whose calls are hedged; usable as a decorator.
