@@ -10,11 +10,13 @@ import pytest
 from crucible_hedging import (
     AdaptiveDelay,
     BackoffDelay,
+    Breaker,
     FixedDelay,
     HedgeBudget,
     Hedger,
     NoHedge,
     PercentileDelay,
+    ShadowLog,
     Workload,
 )
 from crucible_hedging.errors import PolicyError
@@ -379,6 +381,14 @@ async def test_a_factory_of_policies_that_learn_is_found_out_when_it_makes_one(s
         ({"max_inflight": 0}, ValueError, "`max_inflight` must be >= 1 or None, got 0"),
         ({"eligible": 2}, ValueError, r"`eligible` must be in \[0, 1\] or callable, got 2"),
         ({"cancelled_cost": "half"}, ValueError, "`cancelled_cost` must be"),
+        ({"explore": 1.1}, ValueError, r"`explore` must be in \[0, 1\], got 1.1"),
+        ({"explore": True}, ValueError, "`explore` must be"),
+        ({"shadow_rate": -0.1}, ValueError, r"`shadow_rate` must be in \[0, 1\], got -0.1"),
+        ({"shadow_rate": 0.1}, ValueError, "`shadow` and `shadow_rate` must be given together"),
+        ({"shadow": ShadowLog()}, ValueError, "`shadow` and `shadow_rate` must be given together"),
+        ({"drain_s": -1}, ValueError, "`drain_s` must be a finite number >= 0, got -1"),
+        ({"on_event": 3}, TypeError, "`on_event` must be callable, got 3"),
+        ({"accept": 3}, TypeError, "`accept` must be callable, got 3"),
     ],
 )
 def test_bad_arguments_are_named(options, error, message):
@@ -411,6 +421,13 @@ def test_equal_settings_have_equal_names():
         "at most 8 in flight, for 0.25 of requests"
     )
     assert repr(full) == f"<Hedger: {full.name}>"
+    rare = Hedger(
+        "p95", cancel=False, explore=0.2, breaker=Breaker(), shadow=ShadowLog(), shadow_rate=0.01
+    )
+    assert rare.name == (
+        "percentile(95), budget 0.05, losers run on, explore 0.2, breaker of backups (5 failures, "
+        "30 s), shadow 0.01"
+    )
 
 
 @pytest.mark.anyio

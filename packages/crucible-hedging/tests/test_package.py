@@ -7,6 +7,8 @@ import pytest
 import crucible_hedging
 from crucible_hedging.errors import (
     AllAttemptsFailedError,
+    CircuitOpenError,
+    HedgerClosedError,
     HedgingError,
     InsufficientDataError,
     NotIdempotentError,
@@ -41,6 +43,8 @@ def test_the_root_names_are_sorted_and_few():
         RejectedError("primary", 3),
         NotIdempotentError("no"),
         PolicyError("mine", -1),
+        CircuitOpenError("key", 2.5),
+        HedgerClosedError("left"),
         InsufficientDataError(3, 20),
     ],
 )

@@ -136,6 +136,8 @@ def check_options(*, max_backups: object, stagger: float) -> None:
 
 def check_calls(call: object, backups: Sequence[object], *, max_backups: int) -> None:
     """Raise if something cannot be called, or if there are backups that could never run."""
+    if not backups and callable(call):
+        return
     for name, one in [("call", call), *((f"backups[{i}]", b) for i, b in enumerate(backups))]:
         if not callable(one):
             raise TypeError(f"`{name}` must be callable, got {type(one).__name__}")

@@ -1,26 +1,28 @@
 """The object to keep: policies per key, one budget, and what it all did."""
 
 import functools
+import itertools
 import math
 import random
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Sequence
+from contextlib import AbstractAsyncContextManager
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 import anyio
 
-from crucible_hedging.breaker import Breaker
+from crucible_hedging.breaker import Breaker, Circuit
 from crucible_hedging.budget import HedgeBudget
 from crucible_hedging.costs import CancelledCost
 from crucible_hedging.delays.policy import DelayPolicy, ask, check_safe, policy_name
 from crucible_hedging.errors import CircuitOpenError, HedgerClosedError
 from crucible_hedging.events import Events, Outlet
 from crucible_hedging.failures import Classifier, default_classify
-from crucible_hedging.gates import Gates
+from crucible_hedging.gates import Gates, Pause
 from crucible_hedging.hedge import check_calls, check_options
-from crucible_hedging.keys import Keys, policies_of
+from crucible_hedging.keys import Kept, Keys, policies_of
 from crucible_hedging.outcome import Blocked, HedgeOutcome
 from crucible_hedging.pairing import ShadowPairing
 from crucible_hedging.race import Keep, Race
@@ -28,6 +30,7 @@ from crucible_hedging.recorder import InFlight, Recorder
 from crucible_hedging.request import Request
 from crucible_hedging.shadow import ShadowLog
 from crucible_hedging.statistics import ALL, HedgeStatistics, Tally
+from crucible_hedging.stream import HedgedStream, Opening
 from crucible_hedging.sync import run_sync, worker
 from crucible_hedging.track import Track
 
@@ -162,7 +165,7 @@ class Hedger:
                 raise TypeError(f"`{name}` must be callable, got {hook!r}")
         check_options(max_backups=max_backups, stagger=stagger)
         self.enabled = True
-        self.budget = budget
+        self._budget = budget
         self.max_backups, self.eligible = max_backups, eligible
         self._shared, self._factory = policies_of(delay, budget, seed)
         check = functools.partial(
@@ -173,9 +176,8 @@ class Hedger:
         self._cost, self._cancelled_cost = cost, cancelled_cost
         self._in_flight, self._seed = InFlight(max_inflight), seed
         self._stats_window = stats_window
-        self._keys = Keys(
-            self._factory, most=max_keys, stats_window=stats_window, breaker=breaker, check=check
-        )
+        self._check = check
+        self._keys = Keys(self._factory, most=max_keys, keep=self._keep)
         self._cancel, self._explore, self._breaker = cancel, explore, breaker
         self._shadow, self._shadow_rate, self._drain_s = shadow, shadow_rate, drain_s
         self._coin = random.Random(f"explore and shadow, {seed}")
@@ -185,7 +187,7 @@ class Hedger:
         self._left = False
         self._tally = Tally(stats_window)
         self._lock = threading.RLock()
-        self._arrived = 0
+        self._numbers = itertools.count()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "max_backups":
@@ -195,10 +197,15 @@ class Hedger:
         super().__setattr__(name, value)
 
     @property
+    def budget(self) -> HedgeBudget | None:
+        """The budget of all keys; its `ratio` may be set at any time."""
+        return self._budget
+
+    @property
     def name(self) -> str:
         """Policy and budget in words; equal for equal settings, for an experiment's design."""
         parts = [policy_name(self._policy_source)]
-        parts.append("no budget" if self.budget is None else f"budget {self.budget.name}")
+        parts.append("no budget" if self._budget is None else f"budget {self._budget.name}")
         if self.max_backups != 1:
             parts.append(f"{self.max_backups} backups")
         if self._stagger != 1.0:
@@ -261,9 +268,22 @@ class Hedger:
         HedgerClosedError
             If the hedger was left.
         """
+        track = self._track_here()
+        return await self._request(call, key, backups, idempotent, track).run(track)
+
+    def _request(
+        self,
+        call: Callable[[], Awaitable[T]],
+        key: Hashable,
+        backups: Sequence[Callable[[], Awaitable[T]]],
+        idempotent: bool,
+        track: Track | None,
+        *,
+        alone: bool = False,
+    ) -> Request[T]:
+        """Plan one request. `alone`: no loser of it may run on, and it casts no shadow."""
         max_backups = self.max_backups
         check_calls(call, backups, max_backups=max_backups)
-        track = self._track_here()
         delay_s: float | None = None
         shadow = False
         keep: Keep = "nobody"
@@ -274,41 +294,39 @@ class Hedger:
                 retry_in_s = circuit.keeps_calls(anyio.current_time())
                 if retry_in_s is not None:
                     raise CircuitOpenError(key, retry_in_s)
-            blocked = self._closed(key, self._arrived, idempotent, max_backups)
+            blocked = self._closed(key, next(self._numbers), idempotent, max_backups)
             if blocked is None:
-                if self._shadow_rate and self._coin.random() < self._shadow_rate:
+                if self._shadow_rate and not alone and self._coin.random() < self._shadow_rate:
                     shadow, keep = True, "all"
                 else:
                     delay_s, blocked = ask(kept.policy, call, backups)
-                    keep = self._kept_loser(track, delay_s)
-            self._arrived += 1
-        if self.budget is not None:
-            self.budget.arrive()
+                    keep = "nobody" if alone else self._kept_loser(track, delay_s)
+        if self._budget is not None:
+            self._budget.arrive()
         if self._events is not None:
             self._events("request.start", key, policy=policy_name(kept.policy), delay_s=delay_s)
             if blocked is not None:
                 self._events("hedge.blocked", key, blocked=blocked)
-        recorder = Recorder(
-            self._lock, self._in_flight, (self._tally, kept.tally),
-            circuit=circuit, events=self._events, key=key, shadow=shadow,
-        )  # fmt: skip
+        recorder = kept.recorder
+        if shadow or self._events is not None:
+            recorder = Recorder(
+                self._lock, self._in_flight, (self._tally, kept.tally), circuit=circuit,
+                events=self._events, key=key, shadow=shadow,
+            )  # fmt: skip
         race = Race(
             call,
             backups,
             delay_s=delay_s,
             stagger=self._stagger,
             max_backups=max_backups,
-            gates=Gates(
-                self.budget, kept.pause, circuit=circuit, enabled=self._is_enabled,
-                full=self._in_flight.full,
-            ),
+            gates=kept.gates,
             accept=self._accept,
             classify=self._classify,
             watcher=recorder,
             keep=keep,
             shadow=shadow,
-        )  # fmt: skip
-        return await Request(
+        )
+        return Request(
             race=race,
             policy=kept.policy,
             delay_s=delay_s,
@@ -318,7 +336,7 @@ class Hedger:
             cancelled_cost=self._cancelled_cost,
             recorder=recorder,
             pairing=ShadowPairing(self._shadow) if shadow and self._shadow is not None else None,
-        ).run(track)
+        )
 
     async def __aenter__(self) -> Self:
         """Open the task group and start the timer that all requests of this event loop share."""
@@ -362,6 +380,21 @@ class Hedger:
             return "all"
         return "primary" if self._coin.random() < self._explore else "nobody"
 
+    def _keep(self, policy: DelayPolicy) -> Kept:
+        self._check(policy)
+        circuit = None if self._breaker is None else Circuit(self._breaker)
+        tally = Tally(self._stats_window)
+        return Kept(
+            policy,
+            circuit=circuit,
+            gates=Gates(
+                self._budget, Pause(), circuit=circuit, enabled=self._is_enabled,
+                full=self._in_flight.full,
+            ),
+            tally=tally,
+            recorder=Recorder(self._lock, self._in_flight, (self._tally, tally), circuit=circuit),
+        )  # fmt: skip
+
     def _is_enabled(self) -> bool:
         return self.enabled
 
@@ -380,6 +413,64 @@ class Hedger:
             raise ValueError("`calls` must hold at least the primary, got none")
         outcome = await self(calls[0], key=key, backups=calls[1:])
         return outcome.value, outcome.winner
+
+    def stream(
+        self,
+        call: Callable[[], AsyncIterable[T]],
+        *,
+        key: Hashable = None,
+        backups: Sequence[Callable[[], AsyncIterable[T]]] = (),
+    ) -> AbstractAsyncContextManager[HedgedStream[T]]:
+        """Race streams for their first item, and pass the winner's items through.
+
+        Copies of one prompt share their length, so their total times are correlated and a race for
+        the end buys little; the times to the first item are close to independent. After the first
+        item the losers are closed (`aclose`, awaited), and there is no switch later.
+
+        Parameters
+        ----------
+        call : callable
+            Called with no arguments once per copy; returns an async iterable.
+        key : Hashable
+        backups : sequence of callable
+            The i-th backup's own call; beyond the list `call` is repeated.
+
+        Returns
+        -------
+        async context manager
+            Entering it waits for the first item and returns a `HedgedStream`; leaving it closes
+            everything. A stream that ends without an item is a success without items.
+
+        Raises
+        ------
+        ValueError
+            If the hedger has an option that a stream cannot honour: `accept`, `cost` (use
+            `report_cost`), `cancel=False` or `shadow_rate`.
+
+        Notes
+        -----
+        Every copy is iterated in a task of its own, whether the hedger is entered or not. Nothing
+        is explored. Latencies, here and in `statistics`, are times to the first item: give streams
+        a hedger, or at least a key, of their own.
+        """
+        for name, given in (
+            ("accept", self._accept is not None),
+            ("cost", self._cost is not None),
+            ("cancel=False", not self._cancel),
+            ("shadow_rate", self._shadow_rate > 0),
+        ):
+            if given:
+                raise ValueError(f"`{name}` must not be given to a hedger that races streams")
+        check_calls(call, backups, max_backups=self.max_backups)
+        if self._left:
+            raise HedgerClosedError("the hedger was used after its `async with` block")
+
+        async def ask(
+            first: Callable[[], Any], /, *, backups: Sequence[Callable[[], Any]], track: Track
+        ) -> HedgeOutcome[Any]:
+            return await self._request(first, key, backups, True, track, alone=True).run(track)
+
+        return Opening(ask, call, backups)
 
     def wrap(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """Return an async function whose calls are hedged; usable as a decorator.
@@ -479,8 +570,8 @@ class Hedger:
                     raise TypeError(f"{name} has no reset(); give the hedger a factory of it")
                 forget()
             if key is ALL:
-                self._keys.clear()
                 self._tally = Tally(self._stats_window)
+                self._keys.clear()
             else:
                 self._keys.forget(key)
 

@@ -4,24 +4,33 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import cast
 
-from crucible_hedging.breaker import Breaker, Circuit
+from crucible_hedging.breaker import Circuit
 from crucible_hedging.budget import HedgeBudget
 from crucible_hedging.delays.fixed import FixedDelay
 from crucible_hedging.delays.parse import OnePerKey, parse_delay
 from crucible_hedging.delays.policy import DelayPolicy
-from crucible_hedging.gates import Pause
+from crucible_hedging.gates import Gates
 from crucible_hedging.hedge import as_policy
+from crucible_hedging.recorder import Recorder
 from crucible_hedging.statistics import Tally
 
 
 class Kept:
-    """What is kept of one key."""
+    """What is kept of one key. `recorder` is for requests that nobody else is told of."""
 
-    __slots__ = ("circuit", "pause", "policy", "tally")
+    __slots__ = ("circuit", "gates", "policy", "recorder", "tally")
 
-    def __init__(self, policy: DelayPolicy, stats_window: int, breaker: Breaker | None) -> None:
-        self.policy, self.pause, self.tally = policy, Pause(), Tally(stats_window)
-        self.circuit = None if breaker is None else Circuit(breaker)
+    def __init__(
+        self,
+        policy: DelayPolicy,
+        *,
+        circuit: Circuit | None,
+        gates: Gates,
+        tally: Tally,
+        recorder: Recorder,
+    ) -> None:
+        self.policy, self.circuit, self.gates = policy, circuit, gates
+        self.tally, self.recorder = tally, recorder
 
 
 class Keys:
@@ -31,8 +40,8 @@ class Keys:
     ----------
     factory : callable
         Makes the policy of a key. If it has `bucket(key)`, keys of one bucket are one key.
-    check : callable
-        Raises if a policy that was made may not run here.
+    keep : callable
+        Returns what is to be kept with a policy that was made; raises if it may not run here.
     """
 
     def __init__(
@@ -40,12 +49,9 @@ class Keys:
         factory: Callable[[Hashable], DelayPolicy],
         *,
         most: int,
-        stats_window: int,
-        breaker: Breaker | None,
-        check: Callable[[DelayPolicy], None],
+        keep: Callable[[DelayPolicy], Kept],
     ) -> None:
-        self._factory, self._check, self._breaker = factory, check, breaker
-        self._most, self._stats_window = most, stats_window
+        self._factory, self._keep, self._most = factory, keep, most
         self._bucket_of: Callable[[Hashable], Hashable] | None = getattr(factory, "bucket", None)
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
 
@@ -54,9 +60,7 @@ class Keys:
         bucket = self._bucket(key)
         kept = self._kept.get(bucket)
         if kept is None:
-            policy = self._factory(bucket)
-            self._check(policy)
-            kept = self._kept[bucket] = Kept(policy, self._stats_window, self._breaker)
+            kept = self._kept[bucket] = self._keep(self._factory(bucket))
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(bucket)

@@ -81,7 +81,7 @@ class Race(Generic[T]):
         self._calls = (call, *backups)
         self._wait_s, self._stagger = delay_s or 0.0, stagger
         self._next = 1  # the backup that is due next
-        self._last = max_backups if delay_s is not None else 0
+        self._last = max_backups if delay_s is not None and not shadow else 0
         self._gates, self._accept, self._classify = gates, accept, classify
         self._watcher, self._keep, self._shadow, self.late = watcher, keep, shadow, late
         self._track: Track | None = None
@@ -128,27 +128,27 @@ class Race(Generic[T]):
                 raise self._interrupt from None
             raise
         finally:
-            self.ended = anyio.current_time()
+            alone = len(self.attempts) == 1 and self.decided is not None
+            self.ended = self.decided if alone else anyio.current_time()  # type: ignore[assignment]  # mypy loses the condition
 
     async def _run_on(self, track: Track) -> None:
         self._track, self._context = track, contextvars.copy_context()
         primary = self._begin(0)
         try:
-            if self._shadow:
-                self._last = 1
-                self._spawn(self._begin(1))
-            else:
+            if not self._shadow:
                 self._due = track.at(self.started + self._wait_s, self._fire)
             if self._keep == "nobody":
                 with anyio.CancelScope() as primary.scope:
                     await self._attempt(primary)
             else:
                 self._spawn(primary)
+                if self._shadow:
+                    self._spawn(self._begin(1))
         except BaseException:
             self._decide()
             await self._wait()
             raise
-        if not self._over():
+        if self.decided is None or len(self.attempts) > 1:
             await self._wait()
 
     def result(self) -> T:
@@ -200,7 +200,7 @@ class Race(Generic[T]):
         """After a failure: wait for those that run, else start a backup at once, else end."""
         if self.decided is not None or self._anyone_runs():
             return
-        if self._next <= self._last and not self._shadow:
+        if self._next <= self._last:
             self._disarm()
             if self._launch():
                 return
@@ -325,9 +325,9 @@ class Race(Generic[T]):
 
     def _win(self, running: Running) -> None:
         self.winner = running
-        self._decide()
+        self._decide(now=running.ended)
 
-    def _decide(self, error: BaseException | None = None) -> None:
+    def _decide(self, error: BaseException | None = None, *, now: float | None = None) -> None:
         """End the race: all that still run are cancelled or kept. The first decision stands."""
         if self.decided is not None:
             return
@@ -335,8 +335,9 @@ class Race(Generic[T]):
             held = next((r for r in self.attempts[1:] if r.status == "lost"), None)
             if held is not None and self.attempts[0].ended is not None:
                 held.status, self.winner = "won", held
-        self.decided, self._raised = anyio.current_time(), error
-        self._disarm()
+        self.decided, self._raised = anyio.current_time() if now is None else now, error
+        if self._due is not None:
+            self._disarm()
         for running in self.attempts:
             if running.ended is not None or running.scope is None:
                 continue
@@ -347,7 +348,8 @@ class Race(Generic[T]):
                 running.kept = True
             else:
                 running.scope.cancel()
-        self._ring()
+        if self._bell is not None:
+            self._ring()
 
     def _stopped(
         self, running: Running, status: AttemptStatus, error: BaseException | None = None
@@ -357,7 +359,8 @@ class Race(Generic[T]):
             self._watcher.stopped(running)
         if running.kept and self.late is not None:
             self.late(running)
-        self._ring()
+        if self._bell is not None:
+            self._ring()
 
     def _over(self) -> bool:
         return self.decided is not None and all(

@@ -25,7 +25,10 @@ class InFlight:
 
 
 class Recorder:
-    """The one who counts for one request: its attempts while they run, its facts at the end."""
+    """Counts the attempts of a key's requests while they run, and their facts at the end.
+
+    `key`, `events` and `shadow` are of one request, `circuit` and the tallies of all of a key.
+    """
 
     __slots__ = ("_circuit", "_events", "_in_flight", "_key", "_lock", "_shadow", "_tallies")
 
@@ -36,9 +39,9 @@ class Recorder:
         tallies: Sequence[Tally],
         *,
         circuit: Circuit | None,
-        events: Events | None,
-        key: Hashable,
-        shadow: bool,
+        events: Events | None = None,
+        key: Hashable = None,
+        shadow: bool = False,
     ) -> None:
         self._lock, self._in_flight, self._tallies = lock, in_flight, tallies
         self._circuit, self._events, self._key, self._shadow = circuit, events, key, shadow

@@ -16,6 +16,7 @@ from crucible_hedging.tracing import RequestSpan
 from crucible_hedging.track import Track
 
 T = TypeVar("T")
+_UNKNOWN: Sequence[Price] = ((None, None),)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class Request(Generic[T]):
 
     __slots__ = (
         "_blocked", "_cancelled_cost", "_cost", "_delay_s", "_key", "_pairing", "_policy", "_race",
-        "_recorder", "_sample", "_span", "_told",
+        "_recorder", "_sample", "_settled", "_span", "_told",
     )  # fmt: skip
 
     def __init__(
@@ -111,15 +112,17 @@ class Request(Generic[T]):
                 attempts = self._attempts(self._prices(None))
             self._tell(attempts, settled, error)
 
-    def _prices(self, cost: Callable[[Any], float | None] | None) -> list[Price]:
-        race = self._race
-        return price(race.attempts, race.winner, cost=cost, cancelled_cost=self._cancelled_cost)
+    def _prices(self, cost: Callable[[Any], float | None] | None) -> Sequence[Price]:
+        attempts = self._race.attempts
+        if cost is None and len(attempts) == 1 and attempts[0].reported_usd is None:
+            return _UNKNOWN
+        return price(attempts, self._race.winner, cost=cost, cancelled_cost=self._cancelled_cost)
 
     def _attempts(self, prices: Sequence[Price]) -> tuple[Attempt, ...]:
-        return tuple(
-            self._attempt(running, known)
-            for running, known in zip(self._race.attempts, prices, strict=True)
-        )
+        running = self._race.attempts
+        if len(running) == 1:
+            return (self._attempt(running[0], prices[0]),)
+        return tuple(map(self._attempt, running, prices))
 
     def _attempt(self, running: Running, known: Price) -> Attempt:
         return Attempt(
@@ -136,8 +139,14 @@ class Request(Generic[T]):
     def _outcome(self, value: T, attempts: tuple[Attempt, ...]) -> HedgeOutcome[T]:
         race = self._race
         assert race.winner is not None
-        costs = [attempt.cost_usd for attempt in attempts]
-        index, shadow = race.winner.index, race.shadow
+        index = race.winner.index
+        if len(attempts) == 1:
+            usd = attempts[0].cost_usd
+            known_usd = usd or 0.0
+        else:
+            costs = [attempt.cost_usd for attempt in attempts]
+            usd = total(costs)
+            known_usd = total([cost for cost in costs if cost is not None]) or 0.0
         return HedgeOutcome(
             value=value,
             winner=index,
@@ -149,9 +158,9 @@ class Request(Generic[T]):
             attempts=attempts,
             blocked=race.blocked or self._blocked,
             key=self._key,
-            cost_usd=total(costs),
-            known_cost_usd=total([usd for usd in costs if usd is not None]) or 0.0,
-            shadow=shadow,
+            cost_usd=usd,
+            known_cost_usd=known_usd,
+            shadow=race.shadow,
         )
 
     def _tell(
@@ -160,10 +169,20 @@ class Request(Generic[T]):
         settled: Settled | None,
         error: BaseException | None,
     ) -> None:
-        race = self._race
-        winner = race.winner.index if race.winner is not None and settled != "failed" else None
-        extra = [a for a in attempts if a.index != (winner or 0) and a.latency_s is not None]
-        sample = self._sample = self._sampled(answered=winner is not None)
+        race, winner = self._race, None
+        if race.winner is not None and settled != "failed":
+            winner = race.winner.index
+        cost_usd: float | None = attempts[0].cost_usd if attempts else 0.0
+        extra_usd: float | None = 0.0
+        wasted_s = 0.0
+        if len(attempts) > 1:
+            stopped = [a for a in attempts if a.latency_s is not None]
+            extra = [a for a in stopped if a.index != (winner or 0)]
+            cost_usd = total([a.cost_usd for a in stopped])
+            extra_usd = total([a.cost_usd for a in extra])
+            wasted_s = sum(a.latency_s or 0.0 for a in extra)
+        self._settled = settled
+        self._sample = self._sampled(answered=winner is not None)
         facts = Facts(
             settled=settled,
             started=race.started,
@@ -172,10 +191,10 @@ class Request(Generic[T]):
             winner=winner,
             blocked=race.blocked or self._blocked,
             shadow=race.shadow,
-            wasted_s=sum(a.latency_s or 0.0 for a in extra),
-            cost_usd=total([a.cost_usd for a in attempts if a.latency_s is not None]),
-            extra_cost_usd=total([a.cost_usd for a in extra]),
-            sample=sample,
+            wasted_s=wasted_s,
+            cost_usd=cost_usd,
+            extra_cost_usd=extra_usd,
+            sample=self._sample,
         )
         self._span.end(
             policy=self._policy,
@@ -186,23 +205,25 @@ class Request(Generic[T]):
             error=error,
         )
         self._told = True
-
-        def observe() -> None:
-            for running in race.attempts:
-                self._observe(running)
-            settle = getattr(self._policy, "settle", None)
-            if settle is not None and settled is not None and not race.shadow:
-                settle(settled)
-
         if self._recorder is None:
-            observe()
+            self._observe_all()
         else:
-            self._recorder.record(facts, observe)
-        self._write_pair()
+            self._recorder.record(facts, self._observe_all)
+        if self._pairing is not None:
+            self._write_pair()
+
+    def _observe_all(self) -> None:
+        for running in self._race.attempts:
+            self._observe(running)
+        settle = getattr(self._policy, "settle", None)
+        if settle is not None and self._settled is not None and not self._race.shadow:
+            settle(self._settled)
 
     def _sampled(self, *, answered: bool) -> Sample:
         race = self._race
         total_s = race.ended - race.started if answered else math.nan
+        if answered and len(race.attempts) == 1:
+            return Sample(total_s, censored=False, total_s=total_s)
         if not race.attempts:
             return Sample(math.nan, censored=False, total_s=total_s)
         primary = race.attempts[0]
@@ -225,7 +246,7 @@ class Request(Generic[T]):
 
     def _observe(self, running: Running) -> None:
         """Tell the policy an attempt that answered or was cut short."""
-        if running.status in ("failed", "rejected") or running.ended is None:
+        if running.ended is None or running.status in ("failed", "rejected"):
             return  # a fast refusal is not a fast answer
         # A backup that won ends the request; the primary, beaten, is censored at that time.
         censored = not running.answered

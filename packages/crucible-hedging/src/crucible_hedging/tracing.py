@@ -1,7 +1,8 @@
 """OpenTelemetry spans of a request; never a value, a prompt or an error's text in them."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel
@@ -105,3 +106,16 @@ class RequestSpan:
 
     def _at(self, offset_s: float) -> int:
         return self._began_ns + round(offset_s * 1e9)
+
+
+@contextmanager
+def tiers_span() -> Iterator[trace.Span]:
+    """Span the race of tiers; like a request's, it is never made the current one."""
+    span = _TRACER.start_span("crucible.hedging.tiers")
+    try:
+        yield span
+    except Exception as error:
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        raise
+    finally:
+        span.end()
