@@ -242,6 +242,31 @@ def test_filters_find_what_they_name(page, finished):
     assert "Prompt as sent" in page.locator(".detail").inner_text()
 
 
+def test_each_verdict_is_drawn_against_the_smallest_effect(page, finished):
+    open_report(page, report(finished, formats=("html",))["html"])
+    drawn = page.locator(".finding svg.drawn")
+    assert drawn.count() == page.locator(".finding").count() == 2
+    band, zero = drawn.first.locator("rect.small"), drawn.first.locator("line.zero")
+    left, width = float(band.get_attribute("x")), float(band.get_attribute("width"))
+    assert left < float(zero.get_attribute("x1")) < left + width  # zero lies inside the band
+    assert zero.evaluate("line => Math.abs(line.x1.baseVal.value - %f) <= 1" % (left + width / 2))
+    claimed = drawn.first.locator("rect.claimed")  # "greater": from the band's right edge on
+    assert float(claimed.get_attribute("x")) == left + width
+    label = drawn.first.get_attribute("aria-label")
+    assert label.startswith("+0.400, from ")  # b is right on 27 of 30 items, a on 15
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_page_does_not_scroll_sideways(browser, finished, scheme):
+    path = report(finished, formats=("html",))["html"]
+    narrow = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    narrow.goto(path.as_uri())
+    narrow.locator(".chart svg").last.wait_for()
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 390
+    assert narrow.locator("html").get_attribute("data-theme") == scheme
+    narrow.close()
+
+
 def test_hostile_text_stays_text(page, hostile):
     path = report(hostile, formats=("html",))["html"]
     open_report(page, path)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from crucible_harness.analysis import Analysis
 from crucible_harness.recorded import RecordedRun, dataset_name
+from crucible_harness.report.checks import diagnostics
 from crucible_harness.report.context import (
     deviations,
     limits,
@@ -30,12 +31,13 @@ def build(run: RecordedRun, analysis: Analysis, *, traced: bool = False) -> Repo
     sections = [
         question(run, analysis),
         conditions(run, analysis),
-        differences(analysis),
+        differences(run, analysis),
         latency(run, analysis),
         missing(analysis),
-        exploratory(analysis),
+        diagnostics(run, analysis),
         planning(analysis),
         deviations(analysis),
+        exploratory(run, analysis),
         method(run, analysis),
         limits(run, analysis),
         reproduction(run),

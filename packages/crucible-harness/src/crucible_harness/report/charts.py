@@ -5,7 +5,9 @@ from typing import Any
 
 # Colours that keep 3:1 contrast on white and on near-black.
 COLOURS = ("#2f7fd0", "#d9702b", "#2f9e6e", "#9a6dd7", "#c2587f", "#8a8f2a", "#3aa0ad", "#b0613f")
+# Heights are numbers and not steps: a page draws as wide as it is, and steps cannot be fitted.
 WIDTH = 640
+_PERCENTILES = (50, 95, 99)
 
 
 def estimation(
@@ -25,6 +27,7 @@ def estimation(
 
     base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
+    few = alt.Axis(tickCount=8)
     layers: list[Any] = []
     if sesoi is not None:
         band = alt.Chart(alt.Data(values=[{"from": -sesoi, "to": sesoi}]))
@@ -33,7 +36,7 @@ def estimation(
     layers.append(zero.mark_rule(color="#888888", strokeDash=[4, 3]).encode(x="zero:Q"))
     layers.append(
         base.mark_rule(strokeWidth=3, color=COLOURS[0]).encode(
-            x=alt.X("low:Q", title=f"difference ({unit})"), x2="high:Q", y=y
+            x=alt.X("low:Q", title=f"difference ({unit})", axis=few), x2="high:Q", y=y
         )
     )
     layers.append(
@@ -41,7 +44,7 @@ def estimation(
             x="value:Q", y=y, tooltip=["label:N", "value:Q", "low:Q", "high:Q"]
         )
     )
-    return _spec(alt.layer(*layers).properties(width=WIDTH, height=alt.Step(44)))
+    return _spec(alt.layer(*layers).properties(width=WIDTH, height=44 * len(rows)))
 
 
 def estimates(
@@ -54,16 +57,22 @@ def estimates(
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
     bar = base.mark_rule(strokeWidth=3, color=COLOURS[0]).encode(
-        x=alt.X("low:Q", title=title, scale=scale), x2="high:Q", y=y
+        x=alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=8)), x2="high:Q", y=y
     )
     point = base.mark_point(filled=True, size=110, opacity=1, color=COLOURS[0]).encode(
         x=alt.X("value:Q", scale=scale), y=y, tooltip=["label:N", "value:Q", "low:Q", "high:Q"]
     )
-    return _spec(alt.layer(bar, point).properties(width=WIDTH, height=alt.Step(44)))
+    return _spec(alt.layer(bar, point).properties(width=WIDTH, height=44 * len(rows)))
 
 
 def trade_off(rows: Sequence[Mapping[str, object]], *, x: str, y: str) -> dict[str, Any]:
-    """Draw a metric against its price for each condition: keys label, price, value, low, high."""
+    """Draw a metric against its price for each condition.
+
+    Parameters
+    ----------
+    rows : mappings with keys label, price, value, low, high, and front (bool): whether it
+        lies on the front of price and metric, which is drawn as a broken line
+    """
     import altair as alt
 
     base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
@@ -88,7 +97,14 @@ def trade_off(rows: Sequence[Mapping[str, object]], *, x: str, y: str) -> dict[s
         .mark_text(align="left", dx=9, dy=-9, color="currentColor")
         .encode(x=price, y="value:Q", text="label:N")
     )
-    return _spec(alt.layer(bar, point, name).properties(width=WIDTH, height=300))
+    layers = [bar, point, name]
+    front = [dict(row) for row in rows if row.get("front")]
+    if len(front) > 1:
+        line = alt.Chart(alt.Data(values=front)).mark_line(
+            strokeDash=[6, 4], strokeWidth=1.5, color="#888888", interpolate="step-after"
+        )
+        layers.insert(0, line.encode(x=price, y="value:Q"))
+    return _spec(alt.layer(*layers).properties(width=WIDTH, height=300))
 
 
 def latency(samples: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -126,7 +142,62 @@ def latency(samples: Mapping[str, Sequence[float]]) -> dict[str, Any]:
             tooltip=["label:N", "latency:Q", "share:Q"],
         )
     )
-    return _spec(chart.properties(width=WIDTH, height=280))
+    marks = []
+    for label, values in samples.items():
+        quantiles = np.percentile(np.asarray(values, dtype=float), _PERCENTILES)
+        marks += [
+            {"label": label, "latency": float(q), "share": p / 100, "mark": f"P{p}"}
+            for p, q in zip(_PERCENTILES, quantiles, strict=True)
+        ]
+    points = (
+        alt.Chart(alt.Data(values=marks))
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(
+            x="latency:Q",
+            y="share:Q",
+            color=alt.Color("label:N", sort=None),
+            shape=alt.Shape("mark:N", title="percentile", legend=alt.Legend(orient="bottom")),
+            tooltip=["label:N", "mark:N", "latency:Q"],
+        )
+    )
+    return _spec(alt.layer(chart, points).properties(width=WIDTH, height=280))
+
+
+def discordance(
+    rows: Sequence[Mapping[str, object]], *, treatment: str, control: str
+) -> dict[str, Any]:
+    """Draw, for each block of items, how many only the one and only the other got right.
+
+    Parameters
+    ----------
+    rows : mappings with keys block, treatment_only, control_only (counts)
+    """
+    import altair as alt
+
+    long = [
+        {"block": row["block"], "right": f"only {name}", "items": sign * int(str(row[key]))}
+        for row in rows
+        for name, key, sign in ((treatment, "treatment_only", 1), (control, "control_only", -1))
+    ]
+    order = [str(row["block"]) for row in rows]
+    bars = (
+        alt.Chart(alt.Data(values=long))
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            x=alt.X("items:Q", title="items", axis=alt.Axis(labelExpr="abs(datum.value)",
+                                                           tickMinStep=1)),
+            y=alt.Y("block:N", sort=order, title=None, axis=alt.Axis(labelLimit=220)),
+            color=alt.Color(
+                "right:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=260),
+                scale=alt.Scale(
+                    domain=[f"only {treatment}", f"only {control}"], range=list(COLOURS[:2])
+                ),
+            ),
+            tooltip=["block:N", "right:N", "items:Q"],
+        )
+    )  # fmt: skip
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#888888").encode(x="zero:Q")
+    return _spec(alt.layer(bars, zero).properties(width=WIDTH, height=26 * len(rows)))
 
 
 def forest(
@@ -158,7 +229,7 @@ def forest(
         pooled.mark_point(shape="diamond", filled=True, size=190, opacity=1, color=COLOURS[1])
         .encode(x="value:Q", y=y, tooltip=["label:N", "value:Q", "low:Q", "high:Q"]),
     )  # fmt: skip
-    return _spec(chart.properties(width=WIDTH, height=alt.Step(36)))
+    return _spec(chart.properties(width=WIDTH, height=36 * (len(rows) + 1)))
 
 
 def _palette(n: int) -> list[str]:

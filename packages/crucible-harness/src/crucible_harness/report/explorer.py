@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from crucible_harness.metrics import Metric
 from crucible_harness.observations import value_of
 from crucible_harness.recorded import RecordedCell, RecordedRun
 from crucible_harness.report.model import (
@@ -19,7 +20,7 @@ def explorer(run: RecordedRun, *, traced: bool) -> Explorer:
     cells: dict[str, list[RecordedCell]] = {}
     for cell in run.cells:
         cells.setdefault(cell.item, []).append(cell)
-    metric = run.metrics[0].name
+    metric = run.metrics[0]
     entries: list[dict[str, object]] = []
     for item in run.items:
         rows = [_explorer_cell(cell, metric) for cell in cells.get(item.id, ())]
@@ -53,22 +54,33 @@ def explorer(run: RecordedRun, *, traced: bool) -> Explorer:
     )
 
 
-def _explorer_cell(cell: RecordedCell, metric: str) -> dict[str, object]:
-    score = value_of(cell, metric)
-    outcome = "failed" if cell.status != "ok" else "unscored" if score is None else None
+def _explorer_cell(cell: RecordedCell, metric: Metric) -> dict[str, object]:
     votes = cell.votes
     return {
         "condition": cell.condition,
         "repeat": cell.repeat,
-        "outcome": outcome or ("right" if score and score >= 0.5 else "wrong"),
+        "outcome": _outcome(cell, metric),
         "output": cell.output,
         "answer": cell.answer,
-        "votes": None if not votes else ", ".join(f"{a}: {n}" for a, n in sorted(votes.items())),
+        "votes": None if not votes else ", ".join(f"{a}: {n:g}" for a, n in sorted(votes.items())),
         "calls": cell.calls,
         "latency": None if cell.latency_s is None else seconds("", cell.latency_s).text,
         "cost": None if cell.cost_usd is None else dollars("", cell.cost_usd).text,
         "error": cell.error_message and f"{cell.error_class}: {cell.error_message}",
     }
+
+
+def _outcome(cell: RecordedCell, metric: Metric) -> str:
+    """Say how a cell did on the first metric; only a share can be right or wrong."""
+    score = value_of(cell, metric.name)
+    if cell.status != "ok":
+        return "failed"
+    if score is None:
+        return "unscored"
+    if metric.bounds is None:
+        return "answered"
+    worst, best = metric.bounds if metric.higher_is_better else metric.bounds[::-1]
+    return "right" if score == best else "wrong" if score == worst else "partly"
 
 
 def _prompt(cells: Sequence[RecordedCell]) -> str | None:

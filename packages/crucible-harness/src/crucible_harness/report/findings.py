@@ -7,11 +7,14 @@ from crucible_harness.analysis import Analysis
 from crucible_harness.hypotheses import HypothesisResult
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.report import charts
+from crucible_harness.report.checks import groups
+from crucible_harness.report.discordance import discordance
 from crucible_harness.report.model import (
     Block,
     Chart,
     Column,
     Finding,
+    Interval,
     Paragraph,
     Section,
     Table,
@@ -28,6 +31,7 @@ def question(run: RecordedRun, analysis: Analysis) -> Section:
             claim=wording.claim(result),
             outcome=result.outcome,
             sentence=wording.verdict(result),
+            drawn=_drawn(result),
         )
         for result in analysis.hypotheses
     ]
@@ -53,7 +57,7 @@ def question(run: RecordedRun, analysis: Analysis) -> Section:
     return Section(id="verdict", title="Question and verdict", blocks=tuple(blocks))
 
 
-def differences(analysis: Analysis) -> Section | None:
+def differences(run: RecordedRun, analysis: Analysis) -> Section | None:
     """Show the planned differences, also without failures where there were any."""
     if not analysis.hypotheses:
         return None
@@ -63,6 +67,7 @@ def differences(analysis: Analysis) -> Section | None:
         )
     ]
     blocks += _estimation_chart("estimation", analysis.hypotheses)
+    blocks += discordance(run, analysis)
     complete = [r for r in analysis.hypotheses if r.complete_case is not None]
     if complete:
         blocks.append(
@@ -90,10 +95,13 @@ def differences(analysis: Analysis) -> Section | None:
     return Section(id="differences", title="Differences", blocks=tuple(blocks))
 
 
-def exploratory(analysis: Analysis) -> Section | None:
-    """Show the differences that nobody planned, as suggestions."""
+def exploratory(run: RecordedRun, analysis: Analysis) -> Section | None:
+    """Show the differences and groups that nobody planned, as suggestions."""
+    tables = groups(run, analysis)
     if not analysis.exploratory:
-        return None
+        return (
+            Section(id="exploratory", title="Exploratory", blocks=tuple(tables)) if tables else None
+        )
     blocks: list[Block] = [
         Paragraph(
             text=(
@@ -105,7 +113,23 @@ def exploratory(analysis: Analysis) -> Section | None:
     ]
     if not analysis.hypotheses:
         blocks += _estimation_chart("estimation", analysis.exploratory)
+    blocks += tables
     return Section(id="exploratory", title="Exploratory", blocks=tuple(blocks))
+
+
+def _drawn(result: HypothesisResult) -> Interval | None:
+    """Return the interval that decided, to be drawn against the smallest effect of interest."""
+    h, c = result.hypothesis, result.contrast
+    if h.contrast == "ratio" or c.estimate is None or c.wide is None:
+        return None
+    low, high = (measured("", end, unit=result.unit, signed=True) for end in c.wide)
+    return Interval(
+        low=low,
+        estimate=wording.difference(result),
+        high=high,
+        sesoi=h.sesoi,
+        direction="both" if h.contrast == "equivalence" else h.direction,
+    )
 
 
 def _complete_row(result: HypothesisResult) -> tuple[Text, ...]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 from importlib import resources
 
-from crucible_harness.report.model import Report
+from crucible_harness.report.model import Interval, Report
 
 # No address is allowed at all; scripts are named by their hashes, so that a script tag in a model's
 # answer would not run even if escaping failed.
@@ -27,6 +27,7 @@ def render(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["drawing"] = _drawing
     environment.filters["script_json"] = lambda data: Markup(_script_json(data))
     template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
     explorer = report.explorer
@@ -47,6 +48,31 @@ def render(report: Report) -> str:
         script=Markup(script),
     )
     return page
+
+
+def _drawing(interval: Interval) -> dict[str, object]:
+    """Return where zero, the smallest effect and the interval lie on a line of 1,000 units."""
+    low, estimate, high = (
+        0.0 if v.number is None else v.number
+        for v in (interval.low, interval.estimate, interval.high)
+    )
+    ends = (low, high, -interval.sesoi, interval.sesoi, 0.0)
+    margin = 0.12 * (max(ends) - min(ends))
+    start, width = min(ends) - margin, max(ends) - min(ends) + 2 * margin
+
+    def at(number: float) -> int:
+        return round(1000 * (number - start) / width)
+
+    bands = {
+        "greater": [(at(interval.sesoi), 1000)],
+        "less": [(0, at(-interval.sesoi))],
+        "two-sided": [(0, at(-interval.sesoi)), (at(interval.sesoi), 1000)],
+        "both": [(at(-interval.sesoi), at(interval.sesoi))],
+    }[interval.direction]
+    return {
+        "low": at(low), "estimate": at(estimate), "high": at(high), "zero": at(0.0),
+        "edges": (at(-interval.sesoi), at(interval.sesoi)), "claimed": bands,
+    }  # fmt: skip
 
 
 def _source(script: str) -> str:

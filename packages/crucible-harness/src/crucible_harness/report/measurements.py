@@ -18,6 +18,7 @@ from crucible_harness.report.model import (
     Table,
     Text,
 )
+from crucible_harness.report.tradeoff import levels, trade_off
 from crucible_harness.report.values import count, dollars, measured, seconds
 from crucible_harness.summaries import ConditionSummary
 
@@ -71,7 +72,7 @@ def conditions(run: RecordedRun, analysis: Analysis) -> Section:
         )
     ]
     if shown:
-        blocks += _metric_charts(run, analysis, shown[0])
+        blocks += [*levels(run, analysis, shown[0]), *trade_off(run, analysis, shown[0])]
     if used:
         blocks.append(_usage(run, analysis, used))
     return Section(id="conditions", title="Conditions", blocks=tuple(blocks))
@@ -194,69 +195,9 @@ def _items(summary: ConditionSummary, metrics: Sequence[str]) -> int:
     return max((summary.metrics[metric].n for metric in metrics), default=summary.finished)
 
 
-def _metric_charts(run: RecordedRun, analysis: Analysis, metric: str) -> list[Block]:
-    known = [
-        (name, s, s.metrics[metric])
-        for name, s in analysis.conditions.items()
-        if s.metrics[metric].value is not None
-    ]
-    if not known:
-        return []
-    best = max(known, key=lambda entry: (entry[2].value or 0) * (1 if _up(run, metric) else -1))
-    names = " and ".join(name for name, _, e in known if e.value == best[2].value)
-    rows = [{"label": name, "value": e.value, "low": e.low, "high": e.high} for name, _, e in known]
-    spoken = "; ".join(f"{name} {e.value:.3f}" for name, _, e in known)
-    unit = _unit(run, metric)
-    blocks: list[Block] = [
-        Chart(
-            id="estimates",
-            title=f"Best {metric} in this run: {names} "
-            f"({best[2].value:.3f}, n = {best[2].n:,} items)",
-            alt=f"{metric} with 95 % intervals by condition: {spoken}.",
-            spec=charts.estimates(
-                rows, title=f"{metric} ({unit}), 95 % interval", domain=_domain(run, metric)
-            ),
-        )
-    ]
-    costs = [s.cost_usd for _, s, _ in known]
-    paid = all(c is not None for c in costs) and any(c for c in costs)
-    prices = [
-        (s.cost_usd or 0.0) / max(1, s.finished) if paid else s.calls / max(1, s.finished)
-        for _, s, _ in known
-    ]
-    if len({round(price, 12) for price in prices}) > 1:
-        axis = "cost per item (US dollars)" if paid else "model calls per item"
-        blocks.append(
-            Chart(
-                id="tradeoff",
-                title=f"What {metric} costs: {axis}, n = {best[2].n:,} items",
-                alt=f"{metric} against {axis} by condition: "
-                + "; ".join(
-                    f"{name} {e.value:.3f} at {price:.3g}"
-                    for (name, _, e), price in zip(known, prices, strict=True)
-                )
-                + ".",
-                spec=charts.trade_off(
-                    [dict(row, price=price) for row, price in zip(rows, prices, strict=True)],
-                    x=axis,
-                    y=metric,
-                ),
-            )
-        )
-    return blocks
-
-
 def _beyond(estimate: Estimate1) -> bool:
     return estimate.value is None and estimate.censored > 0
 
 
 def _unit(run: RecordedRun, label: str) -> str:
     return next(m.unit for m in run.metrics if m.name == label.split(":")[0])
-
-
-def _up(run: RecordedRun, label: str) -> bool:
-    return next(m.higher_is_better for m in run.metrics if m.name == label.split(":")[0])
-
-
-def _domain(run: RecordedRun, label: str) -> tuple[float, float] | None:
-    return next(m.bounds for m in run.metrics if m.name == label.split(":")[0])

@@ -32,13 +32,29 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate between its ends, to be drawn against zero and the smallest effect of interest.
+
+    `direction` says on which side of the smallest effect the claim lies; "both" for a claim that
+    there is no effect.
+    """
+
+    low: Value
+    estimate: Value
+    high: Value
+    sesoi: float
+    direction: Literal["greater", "less", "two-sided", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The verdict on one hypothesis."""
+    """The verdict on one hypothesis; `drawn` repeats the interval that decided it."""
 
     id: str
     claim: Text
     outcome: Literal["supported", "not supported", "inconclusive", "not computed"]
     sentence: Text
+    drawn: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

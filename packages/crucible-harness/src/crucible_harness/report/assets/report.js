@@ -2,7 +2,7 @@
 // Charts, theme and the item explorer. Everything that a model or a data set wrote reaches the page
 // through textContent alone.
 
-const SIGNS = { right: "✓", wrong: "✗", failed: "!", unscored: "–" };
+const SIGNS = { right: "✓", partly: "◐", wrong: "✗", failed: "!", unscored: "–", answered: "" };
 
 const root = document.documentElement;
 const remembered = location.hash.match(/theme=(light|dark)/);
@@ -28,8 +28,10 @@ const config = {
 };
 for (const block of document.querySelectorAll("script[data-chart]")) {
   const target = document.getElementById(block.dataset.chart);
+  const spec = JSON.parse(block.textContent);
+  if (typeof spec.width === "number") spec.width = "container"; // papers keep the drawing's own width
   // `ast` makes Vega interpret its expressions; compiling them needs eval, which this page forbids.
-  vegaEmbed(target, JSON.parse(block.textContent), { ast: true, actions: false, renderer: "svg", config })
+  vegaEmbed(target, spec, { ast: true, actions: false, renderer: "svg", config })
     .catch((error) => { target.textContent = `This chart could not be drawn: ${error}`; });
 }
 
