@@ -102,19 +102,6 @@ def test_equal_systems_make_a_family_without_p():
 SCORES = st.lists(st.integers(0, 40), min_size=4, max_size=15)
 
 
-@given(SCORES, SCORES, st.sampled_from(["default", "mann_whitney", "student_t", "brunner_munzel"]))
-def test_swapping_the_arms_mirrors_independent_results(x, y, test):
-    forward, backward = compare(x, y, test=test), compare(y, x, test=test)
-    assert backward.difference == pytest.approx(-forward.difference, abs=1e-12)
-    assert (forward.p_value is None) == (backward.p_value is None)
-    if forward.p_value is not None:
-        assert backward.p_value == pytest.approx(forward.p_value, rel=1e-9, abs=1e-14)
-    if forward.confidence_interval is not None and forward.confidence_interval.low is not None:
-        assert backward.confidence_interval.high == pytest.approx(
-            -forward.confidence_interval.low, abs=1e-9
-        )
-
-
 @given(SCORES, st.floats(0.1, 50), st.floats(-100, 100), st.integers(0, 99))
 def test_affine_maps_leave_p_and_d(x, scale, shift, seed):
     x = np.array(x, dtype=float)
@@ -123,26 +110,6 @@ def test_affine_maps_leave_p_and_d(x, scale, shift, seed):
         a, b = call(x, y), call(scale * x + shift, scale * y + shift)
         assert b.p_value == pytest.approx(a.p_value, rel=1e-6, abs=1e-12)
         assert b.effect_size.value == pytest.approx(a.effect_size.value, rel=1e-6, abs=1e-9)
-
-
-@given(SCORES, st.integers(0, 99))
-def test_more_confidence_is_a_wider_interval_and_order_is_nothing(x, seed):
-    rng = np.random.default_rng(seed)
-    x = np.array(x, dtype=float)
-    y = x + rng.normal(size=x.size)
-    order = rng.permutation(x.size)
-    narrow, wide = compare_paired(x, y, confidence=0.9), compare_paired(x, y, confidence=0.99)
-    assert wide.confidence_interval.low < narrow.confidence_interval.low
-    assert wide.confidence_interval.high > narrow.confidence_interval.high
-    shuffled = compare_paired(x[order], y[order], confidence=0.9)
-    assert shuffled.p_value == pytest.approx(narrow.p_value, rel=1e-9)
-
-
-@given(st.integers(0, 12), st.integers(1, 12), st.integers(0, 12), st.integers(1, 12))
-def test_the_score_test_and_its_interval_agree_about_zero(x0, f0, x1, f1):
-    result = compare([1] * x0 + [0] * (f0 + 1), [1] * x1 + [0] * (f1 + 1))
-    low, high = result.confidence_interval.low, result.confidence_interval.high
-    assert (result.p_value <= 0.05) == (low > 0 or high < 0)
 
 
 def test_a_posterior_and_a_detectable_effect_come_from_the_counts():

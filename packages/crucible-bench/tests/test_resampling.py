@@ -93,17 +93,6 @@ def test_auto_replaces_t_where_scores_are_few_or_skewed_and_says_why():
     )
 
 
-def test_auto_keeps_its_level_with_unequal_variances():
-    # Janssen's studentised permutation: 400 runs of SD 3, n = 10 against SD 1, n = 30; 3 SE = .033
-    rng = np.random.default_rng(3)
-    rejected = 0
-    for _ in range(400):
-        x, y = rng.normal(scale=3, size=10), rng.normal(size=30)
-        test = compare(x, y, test="auto", n_resamples=399, rng=rng, robustness=False)
-        rejected += test.p_value <= 0.05
-    assert rejected / 400 == pytest.approx(0.05, abs=0.033)
-
-
 RATIO = lambda a, b, axis=-1: b.mean(axis=axis) / a.mean(axis=axis)  # noqa: E731
 
 

@@ -7,7 +7,6 @@ import pytest
 from scipy import special
 
 from crucible_bench.simulation import item_scores
-from crucible_bench.tables import mcnemar, two_proportions
 
 
 def test_the_shape_and_the_seed():
@@ -28,19 +27,6 @@ def test_items_make_the_models_correlate_and_interactions_undo_it():
     own = item_scores(5_000, [0.0, 0.0], item_sd=0.0, interaction_sd=2.0, rng=3)[:, :, 0]
     assert np.corrcoef(shared)[0, 1] > 0.3
     assert abs(np.corrcoef(own)[0, 1]) < 0.05
-
-
-def test_pairing_finds_what_the_unpaired_test_misses():
-    # 1,000 items, item SD 2, base 1, effect .25 logit: z .330, mid-p .534 (4,000 runs); 300 here
-    rng = np.random.default_rng(4)
-    paired = unpaired = 0
-    for _ in range(300):
-        a, b = item_scores(1_000, [0.0, 0.25], item_sd=2.0, base=1.0, rng=rng)[:, :, 0]
-        lost, won = int((a > b).sum()), int((a < b).sum())
-        paired += mcnemar(lost, won, pairs=1_000).p_value <= 0.05
-        unpaired += two_proportions((int(a.sum()), 1_000), (int(b.sum()), 1_000)).p_value <= 0.05
-    assert paired / 300 == pytest.approx(0.534, abs=3 * math.sqrt(0.25 / 300))
-    assert unpaired / 300 == pytest.approx(0.330, abs=3 * math.sqrt(0.25 / 300))
 
 
 @pytest.mark.parametrize(

@@ -214,21 +214,10 @@ def test_rounding_times_give_rs_numbers():
     assert (test.statistic, test.df) == (pytest.approx(6.288308, abs=1e-6), (2.0, 42.0))
     assert test.p_value == pytest.approx(0.008439799, abs=1e-9)  # Greenhouse-Geisser
     assert "0.773501" in test.notes[0]
-    assert "0.823371, p = 0.00718882" in test.notes[0]
+    assert "0.823371, p = 0.00718882" in test.notes[0]  # R: .007188822
+    # R: .031281; .004084101
     assert "W = 0.707178, p = 0.0312813; uncorrected p = 0.0040841" in test.notes[1]
     assert [e.value for e in test.effects] == pytest.approx([0.230440, 0.020261], abs=1e-6)
-
-
-def test_two_groups_are_the_two_group_tests():
-    x, y = A, B
-    assert anova.one_way_anova([x, y]).statistic == pytest.approx(
-        means.student_t(x, y).statistic ** 2
-    )
-    assert anova.welch_anova([x, y]).p_value == pytest.approx(means.welch_t(x, y).p_value)
-    assert anova.rm_anova([x, y]).p_value == pytest.approx(means.paired_t(x, y).p_value)
-    u, z = [1, 1, 0, 1, 0, 1, 0, 0], [0, 1, 1, 1, 1, 1, 1, 1]
-    q, m = tables.cochran_q([u, z]), tables.mcnemar(1, 4, pairs=8, kind="asymptotic")
-    assert q.p_value == pytest.approx(m.p_value)
 
 
 def test_levene_is_scipys():

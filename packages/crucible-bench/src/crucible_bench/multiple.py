@@ -15,7 +15,7 @@ from crucible_bench.families import Family
 from crucible_bench.group_inputs import Scores, checked_groups
 from crucible_bench.records import Record
 from crucible_bench.results import Comparison, Correction, Effect, TestResult, undefined
-from crucible_bench.spans import span
+from crucible_bench.spans import note, span
 from crucible_bench.verdicts import as_seed, check_question
 
 Omnibus = Literal[
@@ -157,7 +157,8 @@ def compare_multiple(
     pairs = [pair for pair in itertools.combinations(data, 2) if control is None or control in pair]
     if control is not None:
         pairs = [(control, b if a == control else a) for a, b in pairs]
-    with span("compare_multiple", test=chosen, n_groups=len(data), n_comparisons=len(pairs)):
+    with span("compare_multiple", test=chosen, n_groups=len(data),
+              n_comparisons=len(pairs)) as current:  # fmt: skip
         family_of = Family(checked, pairs, paired, confidence, sesoi, higher_is_better)
         omnibus = None if chosen is None else ask(chosen)
         corrected = None
@@ -169,6 +170,8 @@ def compare_multiple(
             comparisons, corrected = family_of.dunn(correction, family)
         else:
             comparisons = family_of.simultaneous(how, control)
+        warnings = () if omnibus is None or omnibus.p_value is not None else omnibus.notes
+        note(current, p_value=None if omnibus is None else omnibus.p_value, warnings=len(warnings))
     reasons = (
         f"{'the same items' if paired else 'independent groups'}, "
         f"{'0/1 scores' if binary else 'continuous scores'}: {chosen or 'no test for all'}, "
@@ -185,7 +188,7 @@ def compare_multiple(
         control=control,
         n_dropped=checked.n_dropped,
         reasons=reasons,
-        warnings=() if omnibus is None or omnibus.p_value is not None else omnibus.notes,
+        warnings=warnings,
     )
 
 
