@@ -15,6 +15,7 @@ from crucible_telemetry.sampling import Sampler
 if TYPE_CHECKING:
     from crucible_telemetry.writer import StoreWriter
 
+_Counted = Literal["filtered", "paused", "late", "lost", "sampled_out", "forward_failures"]
 _LOOK_AGAIN_S = 0.1
 
 _log = logging.getLogger("crucible_telemetry")
@@ -46,6 +47,7 @@ class Capture:
         self._wait_for_each = wait_for_each
         self._counting = threading.RLock()
         self._filtered = self._paused = self._late = self._lost = self._sampled_out = 0
+        self._forward_failures = 0
         self._ended = False
 
     def record(self, item: Recorded) -> bool:
@@ -57,7 +59,7 @@ class Capture:
             If neither the queue nor the spill file can take it; or, where each event is waited
             for, if it is not durable in time.
         """
-        if self.state == "stopped" or not self._take(item, item.name):
+        if self._is_over or not self._take(item, item.name):
             return False
         if self._wait_for_each:
             self.wait()
@@ -72,7 +74,7 @@ class Capture:
             If neither the queue nor the spill file can take it; it is counted as lost.
         """
         try:
-            if self.state == "stopped" or not self._take(item, item.span.name):
+            if self._is_over or not self._take(item, item.span.name):
                 self._count("late")
                 return
         except StoreStalledError:
@@ -156,6 +158,7 @@ class Capture:
             lost=self._lost + channel.lost,
             open_spans=open_spans,
             altered=channel.altered,
+            forward_failures=self._forward_failures,
             redaction_failures=channel.redaction_failures,
             blocked_s=channel.blocked_s,
         )
@@ -165,6 +168,10 @@ class Capture:
         self._writer.replace_after_fork(self.channel, channel)
         self.channel = channel
         self._counting = threading.RLock()
+
+    @property
+    def _is_over(self) -> bool:
+        return self.state in ("stopped", "archived")
 
     def _take(self, item: Recorded | Ended, name: str) -> bool:
         if self._event_filter is not None and self._is_filtered(name):
@@ -193,7 +200,13 @@ class Capture:
             _log.exception("the event filter failed on %r; the event is kept", name)
             return False
 
-    def _count(self, what: Literal["filtered", "paused", "late", "lost", "sampled_out"]) -> None:
+    def forward_failed(self) -> None:
+        """Count an attempt to forward that failed."""
+        self._count("forward_failures")
+
+    def _count(
+        self, what: Literal["filtered", "paused", "late", "lost", "sampled_out", "forward_failures"]
+    ) -> None:
         with self._counting:
             setattr(self, f"_{what}", getattr(self, f"_{what}") + 1)
 

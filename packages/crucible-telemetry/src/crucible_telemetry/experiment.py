@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
@@ -65,6 +66,8 @@ class Experiment:
         The span that was current before a worker joined, and the remote one that it continues.
     flush_on_sigterm : bool
         As started.
+    owns_store : bool
+        Whether the store was opened for this experiment and is released with it.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class Experiment:
         self.names_span_tasks = task_info != "none"
         self._names_all_tasks = task_info == "all"
         self._record = record
-        self._owns_store = owns_store
+        self.owns_store = owns_store
         self._this_writer = this_writer
         self._processor = processor
         self._since_ns = clock.monotonic_ns()
@@ -122,13 +125,13 @@ class Experiment:
 
     @property
     def state(self) -> State:
-        """Running, paused or stopped."""
+        """Running, paused, stopped or archived."""
         return self.capture.state
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it has stopped."""
-        return self.capture.state == "stopped"
+        """Whether it has stopped, archived or not."""
+        return self.capture.state in ("stopped", "archived")
 
     def record(
         self,
@@ -196,7 +199,7 @@ class Experiment:
             attributes,
         )
         if not self.capture.record(item):
-            raise ExperimentStateError("record", "stopped")
+            raise ExperimentStateError("record", self.state)
 
     def timed(self, name: str, /, **attributes: object) -> Timed:
         """Time a block or a function, sync or async, and record it with its outcome.
@@ -287,6 +290,30 @@ class Experiment:
         leave(self, self.outer)
         with CancelScope(shield=True):
             await to_thread.run_sync(self.stop)
+
+    def archive(self, path: str | Path) -> Path:
+        """Move the events out of the store, to a JSON Lines file with a manifest.
+
+        The file is written, read again and compared with its hash before anything is deleted. The
+        record stays in the store as "archived"; `exports.import_events` brings the events back.
+
+        Raises
+        ------
+        ExperimentStateError
+            If it has not stopped, or is archived already.
+        ExportError
+            If the file does not hold what was in the store.
+        StoreUnavailableError
+            If the store cannot erase.
+        """
+        from crucible_telemetry.archive import archive
+
+        with self._changing:
+            if self.state != "stopped":
+                raise ExperimentStateError("archive", self.state)
+            target, self._record = archive(self, Path(path))
+            self.capture.state = "archived"
+        return target
 
     def active(self) -> AbstractContextManager[None]:
         """Make a running experiment current here, in another thread or task; it goes on after.
@@ -446,7 +473,7 @@ class Experiment:
             )
             if not self._is_copy:
                 self.store.put("experiment", self.id, query.without_writers(record))
-            if self._owns_store:
+            if self.owns_store:
                 self.store.close()
         self._record = record
         self._warn(stats)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from crucible_telemetry.errors import UnknownExperimentError
+from crucible_telemetry.errors import ExperimentStateError, UnknownExperimentError
 from crucible_telemetry.event import Event
 from crucible_telemetry.filters import Filter, check_filter
 from crucible_telemetry.outcome import OUTCOMES, Outcome
@@ -49,6 +49,22 @@ def experiment(store: Store, id: str) -> ExperimentRecord:
     return _joined(dict(found), writers)
 
 
+def readable(store: Store, id: str) -> ExperimentRecord:
+    """Return one experiment, whose events are still in the store.
+
+    Raises
+    ------
+    UnknownExperimentError
+        If the store has none of that id.
+    ExperimentStateError
+        If its events were archived: they are in a file, which `import_events` reads.
+    """
+    found = experiment(store, id)
+    if found.state == "archived":
+        raise ExperimentStateError("read events", "archived")
+    return found
+
+
 def events(
     store: Store,
     id: str,
@@ -83,6 +99,8 @@ def events(
     ------
     UnknownExperimentError
         If the store has no experiment of that id.
+    ExperimentStateError
+        If its events were archived.
     ValueError
         If an outcome is unknown or a number is below 1.
     """
@@ -95,7 +113,7 @@ def events(
         if value is not None and value < 1:
             raise ValueError(f"`{parameter}` must be >= 1, got {value}")
     wanted = Query(
-        experiments=_with_children(store, id) if include_children else (_known(store, id),),
+        experiments=_with_children(store, id) if include_children else (readable(store, id).id,),
         names=None if names is None else tuple(names),
         outcomes=None if outcomes is None else tuple(outcomes),
         since_ns=since_ns,
@@ -128,13 +146,6 @@ def without_writers(record: ExperimentRecord) -> dict[str, Any]:
     data = record.to_dict()
     del data["writers"]
     return data
-
-
-def _known(store: Store, id: str) -> str:
-    with suppressed():
-        if store.get("experiment", id) is None:
-            raise UnknownExperimentError(id)
-    return id
 
 
 def _with_children(store: Store, id: str) -> tuple[str, ...]:

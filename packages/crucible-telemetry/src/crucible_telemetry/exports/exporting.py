@@ -77,7 +77,7 @@ def export(
     if format == "parquet":
         require("parquet")
     with own_span("export"), located(experiment, store) as (opened, id):
-        record = query.experiment(opened, id)
+        record = query.readable(opened, id)
         target = Path(path) if path is not None else _default_path(record, format)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         tally = Tally()
@@ -108,6 +108,7 @@ def export(
             _sync(beside)
             temporary.replace(target)
             beside.replace(manifest_path(target))
+            _sync_folder(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
             temporary.with_name(temporary.name + ".manifest").unlink(missing_ok=True)
@@ -153,3 +154,14 @@ def _default_path(record: ExperimentRecord, format: Format) -> Path:
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new names durable, where a folder can be opened at all."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -33,17 +33,7 @@ def import_events(path: str | Path, store: Store) -> int:
         not hold all columns.
     """
     path = Path(path)
-    beside = manifest_path(path)
-    try:
-        document = json.loads(beside.read_text(encoding="utf-8"))
-        record = ExperimentRecord.from_dict(document["experiment"])
-        format, digest = document["format"], document["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{beside} is no manifest: {error}") from error
-    if format != "jsonl":
-        raise ExportError(f"only jsonl files can be imported, {path} is {format}")
-    if sha256_of(path) != digest:
-        raise ExportError(f"{path} is not the file that its manifest describes")
+    record, _ = verified(path)
     added = 0
     with suppressed(), path.open(encoding="utf-8") as lines:
         store.put("experiment", record.id, without_writers(record))
@@ -55,3 +45,25 @@ def import_events(path: str | Path, store: Store) -> int:
                 store.append(missing)
                 added += len(missing)
     return added
+
+
+def verified(path: Path) -> tuple[ExperimentRecord, int]:
+    """Return the experiment and the number of rows of a JSON Lines file that is unharmed.
+
+    Raises
+    ------
+    ExportError
+        If there is no manifest, or the file is not the one that the manifest describes.
+    """
+    beside = manifest_path(path)
+    try:
+        document = json.loads(beside.read_text(encoding="utf-8"))
+        record = ExperimentRecord.from_dict(document["experiment"])
+        format, digest, rows = document["format"], document["sha256"], int(document["rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{beside} is no manifest: {error}") from error
+    if format != "jsonl":
+        raise ExportError(f"only jsonl files can be imported, {path} is {format}")
+    if sha256_of(path) != digest:
+        raise ExportError(f"{path} is not the file that its manifest describes")
+    return record, rows

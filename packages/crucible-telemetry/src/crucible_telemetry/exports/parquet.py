@@ -32,7 +32,7 @@ def to_arrow(experiment: Experiment | str, *, store: Store | str | Path | None =
     import pyarrow as pa
 
     with located(experiment, store) as (opened, id):
-        query.experiment(opened, id)
+        query.readable(opened, id)
         rows = query.rows(opened, Query(experiments=(id,)))
         return pa.Table.from_batches(_batches(rows, NAMES), schema=_schema(NAMES))
 

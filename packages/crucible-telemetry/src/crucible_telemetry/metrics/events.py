@@ -101,7 +101,7 @@ def load(
     links: list[tuple[str | None, str | None, str | None]] = []
     sequences: dict[str, tuple[int, int]] = {}
     with located(experiment, store) as (opened, id):
-        query.experiment(opened, id)
+        query.readable(opened, id)
         for row in query.rows(opened, Query(experiments=(id,), where=where)):
             taken = [row[at] for at in _TAKEN]
             events.append(MetricEvent._make([*taken, 1 / row[_RATE]]))

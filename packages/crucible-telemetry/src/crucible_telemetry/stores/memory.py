@@ -73,6 +73,13 @@ class MemoryStore:
         for key, text in found:
             yield key, json.loads(text)
 
+    def erase(self, experiment_id: str) -> int:
+        """Delete the events of an experiment and return how many there were."""
+        with self._lock:
+            kept = [row for row in self._rows if row[_EXPERIMENT] != experiment_id]
+            erased, self._rows = len(self._rows) - len(kept), kept
+        return erased
+
     def close(self) -> None:
         """Do nothing: the rows stay as long as this object."""
 

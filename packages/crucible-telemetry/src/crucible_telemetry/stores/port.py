@@ -63,3 +63,12 @@ class Store(Protocol):
     def close(self) -> None:
         """Release what the store holds open."""
         ...
+
+
+@runtime_checkable
+class Erasing(Protocol):
+    """What a store can do besides, for `Experiment.archive`."""
+
+    def erase(self, experiment_id: str) -> int:
+        """Delete the events of an experiment, all or none, and return how many there were."""
+        ...

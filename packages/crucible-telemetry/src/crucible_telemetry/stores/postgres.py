@@ -197,7 +197,7 @@ class PostgresStore:
         for key, text in found:
             yield key, json.loads(text)
 
-    def delete(self, experiment_id: str) -> int:
+    def erase(self, experiment_id: str) -> int:
         """Delete the events of an experiment and return how many there were."""
         import sqlalchemy as sa
 

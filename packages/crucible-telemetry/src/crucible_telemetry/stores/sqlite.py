@@ -172,6 +172,11 @@ class SQLiteStore:
         for key, text in found:
             yield key, json.loads(text)
 
+    def erase(self, experiment_id: str) -> int:
+        """Delete the events of an experiment and return how many there were."""
+        with self._writing() as connection:
+            return connection.execute(tables.ERASE, (experiment_id,)).rowcount
+
     def close(self) -> None:
         """Release the file; a later call opens it again."""
         with self._lock:

@@ -40,6 +40,7 @@ INDEX_NAMES = "SELECT name FROM sqlite_master WHERE type = 'index'"
 
 ADD_STREAM = "INSERT OR IGNORE INTO stream (experiment_id, writer_id) VALUES (?, ?)"
 FIND_STREAM = "SELECT id FROM stream WHERE experiment_id = ? AND writer_id = ?"
+ERASE = "DELETE FROM event WHERE stream_id IN (SELECT id FROM stream WHERE experiment_id = ?)"
 PUT = "INSERT OR REPLACE INTO document (kind, key, value) VALUES (?, ?, ?)"
 GET = "SELECT value FROM document WHERE kind = ? AND key = ?"
 LIST = "SELECT key, value FROM document WHERE kind = ? ORDER BY key"

@@ -1,0 +1,249 @@
+"""The project's one table of span names and attributes. It is data: nobody has to import it.
+
+Packages keep their own strings; a contract test runs their operations and asks `problems` about
+every span it sees. Whoever analyses events looks up here what a name means.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+GENAI_SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+"""Where the `gen_ai.*` names come from. They are plain strings: the constants are deprecated."""
+
+Unit = Literal["request", "call", "step", "internal"]
+
+EVERYWHERE = (
+    "crucible.experiment.id",
+    "crucible.experiment.name",
+    "crucible.experiment.condition",
+    "crucible.condition",
+    "crucible.item.id",
+    "crucible.repeat",
+    "crucible.outcome",
+    "crucible.cost_usd",
+    "crucible.simulated",
+    "crucible.model.id",
+    "error.type",
+)
+"""Attributes that any span may carry."""
+
+GENAI_CONTENT = ("gen_ai.input.messages", "gen_ai.output.messages")
+"""Attributes that hold prompts and answers; dropped unless an experiment captures content."""
+
+_CALL = (
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.request.model",
+    "gen_ai.request.temperature",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.seed",
+    "gen_ai.response.model",
+    "gen_ai.response.id",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "server.address",
+    "server.port",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanKind:
+    """A span name, or the name of a recorded event.
+
+    Attributes
+    ----------
+    name, package : str
+    unit : {"request", "call", "step", "internal"}
+        What one such span stands for: a request of the user's, one call of a model, one step of a
+        training, or work of the package itself.
+    required, optional : tuple of str
+        Names of attributes; `*` stands for any characters.
+    content : tuple of str
+        Of these, those that hold prompts or answers.
+    """
+
+    name: str
+    package: str
+    unit: Unit
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    content: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-safe mapping."""
+        return asdict(self)
+
+
+def _span(
+    name: str,
+    unit: Unit,
+    own: str = "",
+    *,
+    required: str = "",
+    more: tuple[str, ...] = (),
+    content: tuple[str, ...] = (),
+) -> SpanKind:
+    """Build a row: `own` and `required` are words below the package's prefix."""
+    _, package, _ = name.split(".", 2)
+    prefix = f"crucible.{package}."
+    return SpanKind(
+        name=name,
+        package=f"crucible-{'telemetry' if package == 'training' else package}",
+        unit=unit,
+        required=tuple(prefix + word for word in required.split()),
+        optional=tuple(prefix + word for word in own.split()) + more + content,
+        content=content,
+    )
+
+
+_BENCH = (
+    "test rule n_control n_treatment n_clusters outcome estimate p_value interval_low "
+    "interval_high n_resamples warnings"
+)
+_TRAINING = "epoch loss loss_nonfinite learning_rate grad_norm tokens segment metric.*"
+
+SPANS: tuple[SpanKind, ...] = (
+    _span("crucible.bench.bootstrap", "internal", _BENCH),
+    _span("crucible.bench.compare", "internal", _BENCH),
+    _span("crucible.bench.compare_multiple", "internal", _BENCH),
+    _span("crucible.bench.compare_paired", "internal", _BENCH),
+    _span("crucible.bench.meta_analysis", "internal", _BENCH),
+    _span("crucible.bench.permutation_test", "internal", _BENCH),
+    _span("crucible.bench.sample_size", "internal", _BENCH),
+    _span("crucible.causaltrace.parse", "internal", "events issues chars"),
+    _span("crucible.causaltrace.probe", "request", "samples seed"),
+    _span("crucible.causaltrace.probe_call", "call", "samples seed", more=_CALL),
+    _span("crucible.causaltrace.render", "internal", "events bytes"),
+    _span("crucible.causaltrace.save", "internal", "events"),
+    _span(
+        "crucible.datasets.download",
+        "internal",
+        "bytes attempts host",
+        more=("http.response.status_code", "server.address"),
+    ),
+    _span("crucible.datasets.drift", "internal", "*"),
+    _span("crucible.datasets.duplicates", "internal", "*"),
+    _span("crucible.datasets.evaluate", "internal", "n_items n_missing n_unextracted metric.*"),
+    _span(
+        "crucible.datasets.load",
+        "internal",
+        "name split subset n_items source_kind cache_hit fingerprint bytes",
+    ),
+    _span("crucible.datasets.quality", "internal", "*"),
+    _span("crucible.datasets.run_code", "internal", "n passed timeout isolation"),
+    _span("crucible.ensemble.collect", "internal", "n cells resumed *"),
+    _span("crucible.ensemble.evaluate", "internal", "n strategies cells *"),
+    _span(
+        "crucible.ensemble.generate",
+        "call",
+        "cached attempt",
+        more=(
+            *_CALL,
+            "crucible.confidence",
+            "crucible.confidence_source",
+            "crucible.cached",
+        ),
+        content=GENAI_CONTENT,
+    ),
+    _span("crucible.ensemble.member", "call", "member sample status weight attempts queued_s"),
+    _span(
+        "crucible.ensemble.predict",
+        "request",
+        "strategy execution asked called valid consensus support tie tied abstained ended hedged "
+        "answer_count members samples",
+    ),
+    _span("crucible.ensemble.vote", "internal", "n strategy support tie tied answer_count *"),
+    _span("crucible.harness.analyse", "internal", "*"),
+    _span(
+        "crucible.harness.cell",
+        "request",
+        "status from_journal schedule_position",
+    ),
+    _span("crucible.harness.estimate", "internal", "*"),
+    _span("crucible.harness.report", "internal", "format bytes"),
+    _span(
+        "crucible.harness.run",
+        "internal",
+        "digest run_id status planned finished failed cost_usd *",
+    ),
+    _span("crucible.harness.verify", "internal", "*"),
+    _span(
+        "crucible.hedging.attempt",
+        "call",
+        "attempt.index attempt.name attempt.status attempt.cost_source explored attempt.explored",
+        more=_CALL,
+    ),
+    _span(
+        "crucible.hedging.request",
+        "request",
+        "policy key delay_s percentile probability hedged backups winner won blocked shadow "
+        "extra_requests wasted_s",
+    ),
+    _span("crucible.hedging.tiers", "request", "tier accepted"),
+    _span("crucible.lora.checkpoint", "internal", "name step bytes"),
+    _span("crucible.lora.evaluate", "request", "n_items checkpoint metric.* verdict"),
+    _span("crucible.lora.sample", "call", "*", more=_CALL, content=GENAI_CONTENT),
+    _span(
+        "crucible.lora.step",
+        "step",
+        "step epoch loss learning_rate grad_norm target_tokens skipped",
+    ),
+    _span(
+        "crucible.lora.train",
+        "request",
+        "experiment run_id backend base_model steps tokens target_fraction loss_first loss_final "
+        "stopped",
+    ),
+    _span(
+        "crucible.telemetry.alert",
+        "internal",
+        more=tuple(
+            f"crucible.alert.{word}"
+            for word in (
+                "value",
+                "threshold",
+                "window_s",
+                "cleared_ns",
+                "rule",
+                "message",
+                "fired_ns",
+            )
+        ),
+    ),
+    _span("crucible.telemetry.export", "internal"),
+    _span("crucible.telemetry.flush", "internal"),
+    _span("crucible.training.checkpoint", "internal", "path sha256 segment", required="step"),
+    _span("crucible.training.epoch", "step", _TRAINING, required="epoch"),
+    _span("crucible.training.evaluation", "request", _TRAINING + " step"),
+    _span("crucible.training.step", "step", _TRAINING, required="step segment"),
+)
+
+
+def find(name: str) -> SpanKind | None:
+    """Return the row of a name; None if it is not registered."""
+    return next((kind for kind in SPANS if kind.name == name), None)
+
+
+def problems(name: str, attributes: Collection[str]) -> list[str]:
+    """Return what the table has against a span of this name with these attributes.
+
+    Attributes of others (`http.*`, a user's own) are nobody's business here; unregistered ones
+    that start with `crucible.` are a problem, and so are required ones that are missing.
+    """
+    kind = find(name)
+    if kind is None:
+        return [f"{name} is not registered"] if name.startswith("crucible.") else []
+    known = (*kind.required, *kind.optional, *EVERYWHERE)
+    found = [
+        f"{name} has no {attribute}" for attribute in kind.required if attribute not in attributes
+    ]
+    found += [
+        f"{name} has the unregistered attribute {attribute}"
+        for attribute in sorted(attributes)
+        if attribute.startswith("crucible.")
+        and not any(fnmatchcase(attribute, pattern) for pattern in known)
+    ]
+    return found
