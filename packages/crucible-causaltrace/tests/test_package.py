@@ -1,12 +1,15 @@
 import subprocess
 import sys
 
+import pytest
+
 import crucible_causaltrace
 
 
 def test_importing_it_loads_nothing_heavy():
     program = (
         "import sys, crucible_causaltrace\n"
+        "for name in crucible_causaltrace.__all__: getattr(crucible_causaltrace, name)\n"
         "heavy = 'torch transformers pandas pyarrow datasets ray networkx sqlalchemy pygments numpy "
         "opentelemetry anyio rapidfuzz'.split()\n"
         "print([name for name in heavy if name in sys.modules])"
@@ -15,6 +18,20 @@ def test_importing_it_loads_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_it_loads_none_of_its_own_parts():
+    program = (
+        "import sys, crucible_causaltrace\n"
+        "print([name for name in sys.modules if name.startswith('crucible_causaltrace.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert set(crucible_causaltrace.__all__) <= set(dir(crucible_causaltrace))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        crucible_causaltrace.nothing  # noqa: B018
 
 
 def test_the_root_names_are_few_sorted_and_there():
