@@ -47,7 +47,7 @@ async def answer_cell(
     seed = derive(experiment.seed, item.id, cell.repeat)
     used = Used(cell, seed)
     model = through_journal(condition.answering(item), desk, used)
-    messages = experiment.prompt_of(condition).messages(item)
+    messages = experiment.prompt_of(condition).messages(item, task=experiment.dataset.task)
     record: dict[str, Any] = {"position": cell.position, "messages": messages}
     status, answer = "ok", None
     began = anyio.current_time()

@@ -289,6 +289,7 @@ def _prompt(at: "PromptTable", base: Path) -> Prompt:
     return Prompt(
         at.template,
         system=at.system,
+        style=at.style,
         few_shot=None
         if shots is None
         else FewShot(

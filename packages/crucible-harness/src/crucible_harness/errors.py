@@ -17,6 +17,7 @@ HarnessError
     ProviderRefusedError   key, model or permission: no further call could succeed
     UnreachableModelError  a server that never answered cannot be reached
     PreregistrationError   the experiment is not the one that was preregistered
+    ForeignLogError        a log of another tool that cannot be read, or used
     NotComparableError     runs that cannot be pooled, because they ask different questions
 """
 
@@ -147,6 +148,17 @@ class ContaminationError(HarnessError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.ids,)
+
+
+class ForeignLogError(HarnessError):
+    """A log of another tool that cannot be read, or used: `file` is its name."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"{file!r} {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.file, self.reason)
 
 
 class RedundantRepeatsWarning(UserWarning):

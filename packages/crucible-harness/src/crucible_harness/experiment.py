@@ -169,7 +169,7 @@ class Experiment:
             if prompt.few_shot is not None:
                 prompt.few_shot.refuse_overlap(self.dataset)
             for item in self.dataset:
-                prompt.messages(item)
+                prompt.messages(item, task=self.dataset.task)
 
     def _check_hypothesis(self, h: Hypothesis) -> None:
         known = {text for m in self.metrics for text in (m.name, m.label)}

@@ -322,11 +322,9 @@ class Prices:
         for known in (name, name.partition("/")[0]):
             if known in self._assume:
                 return self._assume[known]
-        if self._book.cost_usd(name, 0, 0) is not None:
-            return (
-                self._book.cost_usd(name, 1_000_000, 0) or 0.0,
-                self._book.cost_usd(name, 0, 1_000_000) or 0.0,
-            )
+        row = self._book.price(name)
+        if row is not None:
+            return row[0], row[1]
         declared = structure(model).get("price")  # a simulated model says its price
         return None if declared is None else (float(declared[0]), float(declared[1]))
 

@@ -40,6 +40,13 @@ class Metric:
     bounds: tuple[float, float] | None = None
 
     @property
+    def of_dataset(self) -> bool:
+        """Say whether the datasets package scores it."""
+        from crucible_datasets.metrics.named import NAMES
+
+        return self.scorer is None and self.name in NAMES
+
+    @property
     def label(self) -> str:
         """Return the name in tables and hypotheses: with its reducer, unless that is the mean."""
         return self.name if self.reducer == "mean" else f"{self.name}:{self.reducer}"
@@ -102,17 +109,35 @@ METRICS = tuple(_BUILT_IN)
 
 
 def metric(text: str) -> Metric:
-    """Return a built-in metric by "name" or "name:reducer", such as "latency_s:p95".
+    """Return a metric by "name" or "name:reducer", such as "latency_s:p95".
+
+    Built-in ones, and those of the datasets package that score one item ("f1", "rougeL").
 
     Raises
     ------
     ValueError
-        If name or reducer is unknown.
+        If name or reducer is unknown, or the metric has no score of one item to compare by.
     """
     name, _, reducer = text.partition(":")
-    if name not in _BUILT_IN:
-        raise ValueError(f"`metrics` must be among {', '.join(METRICS)}, got {name!r}")
-    return replace(_BUILT_IN[name], reducer=reducer) if reducer else _BUILT_IN[name]
+    found = _BUILT_IN.get(name) or _of_dataset(name)
+    return replace(found, reducer=reducer) if reducer else found
+
+
+def _of_dataset(name: str) -> Metric:
+    from crucible_datasets.metrics.named import NAMES, named
+
+    if name not in NAMES:
+        known = ", ".join((*METRICS, *sorted(NAMES)))
+        raise ValueError(f"`metrics` must be among {known}, got {name!r}")
+    measure = named(name)
+    if measure.item is None:
+        raise ValueError(
+            f"`metrics` must have a score of each item to be compared by, and {name!r} is one "
+            "number of all items together"
+        )
+    if measure.unit == "share":
+        return _share(name)
+    return Metric(name, unit="0-100", bounds=(0.0, 100.0))
 
 
 def _identity(scorer: Scorer) -> dict[str, Any]:

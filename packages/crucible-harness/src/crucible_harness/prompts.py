@@ -6,9 +6,15 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from crucible_datasets import render
 from crucible_harness.errors import ContaminationError
+
+if TYPE_CHECKING:
+    from crucible_datasets.items import Item, Task
+
+Style = Literal["plain", "mmlu", "chat"]
 
 _PLACE = re.compile(r"\{\{([A-Za-z_][\w.]*)\}\}|\{([A-Za-z_][\w.]*)\}")
 _STEP_BY_STEP = "Let's think step by step."
@@ -115,6 +121,8 @@ class Prompt:
         `{input}`, `{choices}`, `{context}` and `{metadata.<field>}` are replaced in one pass, so
         that braces inside an item stay text; `{{input}}` is a literal `{input}`.
     system : str, optional
+    style : {"plain", "mmlu", "chat"}, optional
+        In place of a template: `crucible_datasets.render`, as the benchmark's authors ask.
     few_shot : FewShot, optional
     chain_of_thought : bool
         Ask for steps; the answer is read from their end.
@@ -129,6 +137,7 @@ class Prompt:
 
     template: str = "{input}"
     system: str | None = None
+    style: Style | None = None
     few_shot: FewShot | None = None
     chain_of_thought: bool = False
     answer_hint: str | None = None
@@ -144,9 +153,13 @@ class Prompt:
                 )
         if "input" not in names:
             raise ValueError("`template` must contain {input}")
+        if self.style is not None and self.template != "{input}":
+            raise ValueError("`template` and `style` must not both be given")
+        if self.style not in (None, "plain", "mmlu", "chat"):
+            raise ValueError(f'`style` must be "plain", "mmlu" or "chat", got {self.style!r}')
 
-    def messages(self, item: ItemLike) -> list[dict[str, str]]:
-        """Return the messages for an item.
+    def messages(self, item: ItemLike, *, task: str | None = None) -> list[dict[str, str]]:
+        """Return the messages for an item; `task` is the data set's, for its own styles.
 
         Raises
         ------
@@ -156,22 +169,26 @@ class Prompt:
         turns = [] if self.system is None else [{"role": "system", "content": self.system}]
         if self.few_shot is not None:
             for example in self.few_shot.examples():
-                turns.append({"role": "user", "content": self._question(example)})
+                turns.append({"role": "user", "content": self._question(example, task)})
                 turns.append({"role": "assistant", "content": self._answer(example)})
-        return [*turns, {"role": "user", "content": self._question(item)}]
+        return [*turns, {"role": "user", "content": self._question(item, task)}]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is hashed."""
         return {
             "template": self.template,
             "system": self.system,
+            "style": self.style,
             "few_shot": None if self.few_shot is None else self.few_shot.to_dict(),
             "chain_of_thought": self.chain_of_thought,
             "answer_hint": self.answer_hint,
         }
 
-    def _question(self, item: ItemLike) -> str:
-        text = _PLACE.sub(lambda found: _replaced(found, item), self.template)
+    def _question(self, item: ItemLike, task: str | None) -> str:
+        if self.style is None:
+            text = _PLACE.sub(lambda found: _replaced(found, item), self.template)
+        else:
+            text = render(cast("Item", item), style=self.style, task=cast("Task | None", task))
         if self.answer_hint is not None:
             text = f"{text}\n{self.answer_hint}"
         return f"{text}\n{_STEP_BY_STEP}" if self.chain_of_thought else text

@@ -51,6 +51,7 @@ class PromptTable(_Table):
 
     template: str = "{input}"
     system: str | None = None
+    style: Literal["plain", "mmlu", "chat"] | None = None
     few_shot: FewShotTable | None = None
     chain_of_thought: bool = False
     answer_hint: str | None = None

@@ -1,13 +1,16 @@
 """From what a condition answered to what is written down: the answer read, and its scores."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crucible_datasets import extract, is_right
 from crucible_ensemble import Completion
 from crucible_harness.judging import Answered, JudgeScorer
 from crucible_harness.metrics import Metric
 from crucible_harness.prompts import ItemLike
+
+if TYPE_CHECKING:
+    from crucible_datasets import Item
 
 
 def read_answer(
@@ -20,7 +23,7 @@ def read_answer(
     A scorer that raises leaves its score None and its error in `scorer_errors`: what was paid for
     is kept.
     """
-    value = extract(answer.text, task=task).value
+    value = extract(answer.text, task=task, choices=getattr(item, "choices", None)).value
     extra = answer.extra
     if "answer" in extra:  # a vote was counted on answers; its winner is what is scored
         value = None if extra["answer"] is None else value
@@ -61,6 +64,8 @@ def score(
         if metric.scorer is None:
             if metric.name == "accuracy":
                 scores["accuracy"] = float(is_right(answered.value, item.expected, task=task))
+            elif metric.of_dataset:
+                scores[metric.name] = _of_dataset(metric.name, answered, item, task)
             continue
         if isinstance(metric.scorer, JudgeScorer):
             continue
@@ -71,6 +76,25 @@ def score(
             scores[metric.name] = None
             errors[metric.name] = f"{type(error).__name__}: {error}"
     return scores, errors
+
+
+def _of_dataset(name: str, answered: Answered, item: ItemLike, task: Any) -> float | None:
+    """Score by a metric of the datasets package."""
+    from crucible_datasets import Prediction
+    from crucible_datasets.extraction import Extraction
+    from crucible_datasets.metrics.metric import Answer
+    from crucible_datasets.metrics.named import named
+
+    measure = named(name).item
+    assert measure is not None  # `metric` refuses those that have no score of one item
+    return measure(
+        Answer(
+            item=cast("Item", item),
+            prediction=Prediction(item_id=item.id, output=answered.text),
+            extraction=Extraction(value=answered.value, method="task"),
+            task=task,
+        )
+    )
 
 
 def judges(metrics: Sequence[Metric]) -> list[tuple[str, JudgeScorer]]:

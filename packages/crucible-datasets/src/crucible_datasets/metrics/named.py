@@ -33,6 +33,7 @@ _MAKE: Mapping[str, Callable[[], Measure]] = {
         for name in _FEVER
     },
 }
+NAMES = frozenset(_MAKE)
 _PASS = re.compile(r"pass@([1-9]\d{0,4})")
 
 
