@@ -110,7 +110,7 @@ def test_a_changed_byte_of_an_answer_is_named(folder):
 
 def test_a_removed_row_is_named(folder):
     edit(folder, "DELETE FROM calls WHERE n = 4")
-    assert "calls row 5" in found(folder)["journal"]
+    assert "calls row 4" in found(folder)["journal"]
 
 
 def test_a_removed_last_row_is_found_by_what_no_longer_follows(folder):
@@ -185,16 +185,16 @@ def test_an_edited_schedule_is_named(folder):
 
 def test_a_score_that_does_not_follow_from_its_answer_is_named(folder, experiment):
     # The whole chain written anew, as someone would who knows the format.
-    from crucible_harness.journal import _COLUMNS, _digest
+    from crucible_harness.tables import TABLES, chained
 
     edit(
-        folder, """UPDATE cells SET record = replace(record, '"accuracy":0.0', '"accuracy":1.0')"""
+        folder, """UPDATE cells SET scores = replace(scores, '"accuracy":0.0', '"accuracy":1.0')"""
     )
     with sqlite3.connect(folder / "journal.sqlite") as db:
         last = ""
-        columns = ", ".join(_COLUMNS["cells"])
+        columns = ", ".join(TABLES["cells"])
         for n, *values in db.execute(f"SELECT n, {columns} FROM cells ORDER BY n").fetchall():
-            last = _digest(last, *values)
+            last = chained(last, tuple(values))
             db.execute("UPDATE cells SET row_hash = ? WHERE n = ?", (last, n))
     wrong = found(folder, experiment)
     assert "journal" not in wrong
