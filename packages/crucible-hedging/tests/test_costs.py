@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from crucible_hedging import HedgeBudget, Hedger, hedge, report_cost
+from crucible_hedging import HedgeBudget, Hedger, report_cost
 
 pytestmark = pytest.mark.anyio
 
@@ -16,13 +16,13 @@ def sources(outcome):
     return [a.cost_source for a in outcome.attempts]
 
 
-async def test_a_beaten_copy_costs_what_the_winner_costs(stage):
+async def test_a_beaten_copy_costs_what_the_winner_costs(hedge, stage):
     outcome = await hedge(stage.call((1.0, "slow"), (0.05, "quick")), delay=0.1, cost=a_cent)
     assert outcome.cost_usd == pytest.approx(0.02)
     assert sources(outcome) == ["assumed_full", "value"]
 
 
-async def test_what_a_loser_reports_is_what_it_costs():
+async def test_what_a_loser_reports_is_what_it_costs(hedge):
     async def slow():
         try:
             await anyio.sleep(1)
@@ -37,7 +37,7 @@ async def test_what_a_loser_reports_is_what_it_costs():
     assert sources(outcome) == ["reported", "value"]
 
 
-async def test_a_report_comes_before_the_price_of_the_value():
+async def test_a_report_comes_before_the_price_of_the_value(hedge):
     async def call():
         report_cost(0.5)
         report_cost(0.25)
@@ -46,7 +46,7 @@ async def test_a_report_comes_before_the_price_of_the_value():
     assert (outcome.cost_usd, sources(outcome)) == (0.25, ["reported"])
 
 
-async def test_another_calls_price_is_unknown(stage):
+async def test_another_calls_price_is_unknown(hedge, stage):
     outcome = await hedge(
         stage.call((0.2, "answer")), backups=[stage.call((1, "other"))], delay=0.1, cost=a_cent
     )
@@ -55,21 +55,21 @@ async def test_another_calls_price_is_unknown(stage):
     assert sources(outcome) == ["value", None]
 
 
-async def test_without_prices_nothing_is_known(stage):
+async def test_without_prices_nothing_is_known(hedge, stage):
     outcome = await hedge(stage.call((0.01, "x")), delay=1)
     assert (outcome.cost_usd, outcome.known_cost_usd) == (None, 0.0)
     unpriced = await hedge(stage.call((0.01, "x")), delay=1, cost=lambda value: None)
     assert unpriced.cost_usd is None
 
 
-async def test_rejected_answers_are_paid_for(stage):
+async def test_rejected_answers_are_paid_for(hedge, stage):
     outcome = await hedge(
         stage.call((0.01, 3), (0.01, 5)), delay=1, accept=lambda v: v > 4, cost=lambda v: v / 100
     )
     assert outcome.cost_usd == pytest.approx(0.08)
 
 
-async def test_an_answer_of_unknown_price_stays_unknown(stage):
+async def test_an_answer_of_unknown_price_stays_unknown(hedge, stage):
     outcome = await hedge(
         stage.call((0.01, 3), (0.01, 5)),
         delay=1,
@@ -87,14 +87,14 @@ async def test_a_hedger_may_call_cancelled_costs_unknown(stage):
 
 
 @pytest.mark.parametrize("price", [-0.01, float("nan"), float("inf"), True])
-async def test_a_price_is_a_finite_number(stage, price):
+async def test_a_price_is_a_finite_number(hedge, stage, price):
     with pytest.raises(ValueError, match="`cost` must return a finite number >= 0 or None"):
         await hedge(stage.call((0.01, "x")), delay=1, cost=lambda value: price)
     with pytest.raises(ValueError, match="`usd` must be a finite number >= 0"):
         report_cost(price)
 
 
-async def test_outside_an_attempt_a_report_is_nobodys():
+async def test_outside_an_attempt_a_report_is_nobodys(hedge):
     report_cost(1.0)
 
     async def call():
@@ -105,7 +105,7 @@ async def test_outside_an_attempt_a_report_is_nobodys():
     assert outcome.cost_usd is None
 
 
-async def test_reports_of_concurrent_attempts_do_not_mix():
+async def test_reports_of_concurrent_attempts_do_not_mix(hedge):
     prices = iter([(0.2, 1.0), (0.05, 3.0)])
 
     async def call():
@@ -122,7 +122,7 @@ async def test_reports_of_concurrent_attempts_do_not_mix():
     assert [a.cost_usd for a in outcome.attempts] == [1.0, 3.0]
 
 
-async def test_an_inner_race_reports_to_its_own_attempts():
+async def test_an_inner_race_reports_to_its_own_attempts(hedge):
     async def inner():
         report_cost(1.0)
 

@@ -1,5 +1,6 @@
 """What only an entered hedger does: losers that run on, shadowed pairs, a shared timer."""
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -357,3 +358,85 @@ async def test_a_lost_draw_of_the_effect_is_explained(stage):
     assert (effect.ratio, effect.n, effect.explored) == (None, 1_000, 0)
     assert "no beaten primary was seen to its end" in effect.reason
     assert math.isclose(hedger.statistics().p99_s, 0.15)
+
+
+@pytest.mark.parametrize("how", ["scope", "fail_after"])
+@pytest.mark.parametrize(
+    ("at", "script", "told"),
+    [
+        (0.05, [(9.0, "a")], [(0, 0.05, True)]),  # before the backup
+        (0.3, [(9.0, "a"), (9.0, "b")], [(0, 0.3, True), (1, 0.2, True)]),  # while both run
+        (0.3, [(0.2, OSError()), (9.0, "b")], [(1, 0.2, True)]),  # while it waits for the backup
+    ],
+)
+async def test_cancelling_a_caller_leaves_nothing_of_its_request_in_the_hedger(
+    stage, how, at, script, told
+):
+    # Acceptance 4: the hedger was entered outside of what is cancelled.
+    policy = Recording(0.1)
+    async with Hedger(policy, budget=free(), explore=0.0) as hedger:
+        if how == "scope":
+            with anyio.move_on_after(at) as scope:
+                await hedger(stage.call(*script))
+            assert scope.cancelled_caught
+        else:
+            with pytest.raises(TimeoutError), anyio.fail_after(at):
+                await hedger(stage.call(*script))
+        assert stage.running == 0
+        assert anyio.current_time() == pytest.approx(at)
+        assert policy.seen == told
+        assert (await hedger(stage.call((0.0, "next")))).value == "next"
+
+
+@pytest.mark.parametrize("explore", [0.0, 1.0])
+async def test_clean_up_of_a_cancelled_caller_is_awaited(explore):
+    tidied = []
+
+    async def tidy():
+        try:
+            await anyio.sleep(10)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.5)
+                tidied.append(anyio.current_time())
+
+    async with Hedger(0.1, budget=free(), explore=explore) as hedger:
+        with anyio.move_on_after(0.2) as scope:
+            await hedger(tidy)
+        assert scope.cancelled_caught
+        assert len(tidied) == 2
+        # The primary in the caller's task tidies up first, and only then is the backup told.
+        assert tidied[-1] == pytest.approx(0.7 if explore else 1.2)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_native_cancel_while_losers_tidy_up_is_not_lost(turns, anyio_backend):
+    running, started = 0, asyncio.Event()
+
+    async def tidy():
+        nonlocal running
+        running += 1
+        started.set()
+        try:
+            await anyio.sleep(10)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.001)
+            running -= 1
+
+    async def quick():
+        await asyncio.sleep(0)
+        return "quick"
+
+    async with Hedger(0.0, budget=free(), explore=1.0) as hedger:
+        task = asyncio.ensure_future(hedger.race([tidy, quick]))
+        await started.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            assert task.result() == ("quick", 1)
+    assert running == 0

@@ -2,6 +2,7 @@ import inspect
 import json
 import math
 import random
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
 
 import anyio
@@ -488,10 +489,12 @@ async def test_backoff_settles_through_the_hedger(stage):
 EXPERIMENT = ContextVar("experiment", default=None)
 
 
+@pytest.mark.parametrize("entered", [False, True])
+@pytest.mark.parametrize("explore", [0.0, 1.0])
 @pytest.mark.anyio
-async def test_context_variables_are_the_callers_inside_the_backup():
-    # Acceptance 18.
-    hedger = Hedger(0.1, budget=free(), max_backups=2)
+async def test_context_variables_are_the_callers_inside_the_backup(entered, explore):
+    # Acceptance 18: two experiments never mix.
+    hedger = Hedger(0.1, budget=free(), max_backups=2, explore=explore)
     seen = []
 
     async def attempt(name, seconds, error=None):
@@ -512,15 +515,20 @@ async def test_context_variables_are_the_callers_inside_the_backup():
             key=name,
         )
 
-    async with anyio.create_task_group() as group:
-        for number in range(20):
-            group.start_soon(one, number)
+    async with AsyncExitStack() as stack:
+        if entered:
+            EXPERIMENT.set("of the one who entered")
+            await stack.enter_async_context(hedger)
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(one, number)
     assert len(seen) == 60
     assert all(name == experiment for name, experiment in seen)
 
 
+@pytest.mark.parametrize("entered", [False, True])
 @pytest.mark.anyio
-async def test_a_failed_primary_does_not_spoil_the_backups_context():
+async def test_a_failed_primary_does_not_spoil_the_backups_context(entered):
     hedger = Hedger(10, budget=free())
     EXPERIMENT.set("mine")
     seen = []
@@ -533,5 +541,8 @@ async def test_a_failed_primary_does_not_spoil_the_backups_context():
     async def backup():
         seen.append(EXPERIMENT.get())
 
-    await hedger.race([primary, backup])
+    async with AsyncExitStack() as stack:
+        if entered:
+            await stack.enter_async_context(hedger)
+        await hedger.race([primary, backup])
     assert seen == ["mine"]

@@ -6,7 +6,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from crucible_hedging import FixedDelay, HedgeBudget, Hedger, PercentileDelay, hedge, tracing
+from crucible_hedging import FixedDelay, HedgeBudget, Hedger, PercentileDelay, ShadowLog, tracing
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ def named(provider, name):
     return [s for s in provider.exporter.get_finished_spans() if s.name == name]
 
 
-async def test_a_request_without_a_backup_is_one_span(provider, stage):
+async def test_a_request_without_a_backup_is_one_span(hedge, provider, stage):
     await hedge(stage.call((0.05, "secret value")), delay=0.1)
     (span,) = provider.exporter.get_finished_spans()
     assert span.name == "crucible.hedging.request"
@@ -71,7 +71,7 @@ async def test_attempts_are_siblings_under_the_request(provider, stage):
     assert attempts[1].start_time - request.start_time == pytest.approx(0.1e9, abs=2)
 
 
-async def test_the_callers_span_is_current_inside_every_attempt(provider):
+async def test_the_callers_span_is_current_inside_every_attempt(hedge, provider):
     # Acceptance 18.
     seen = []
 
@@ -90,7 +90,7 @@ async def test_the_callers_span_is_current_inside_every_attempt(provider):
     assert seen == [mine, mine]
 
 
-async def test_failures_are_errors_and_say_no_word_of_the_message(provider, stage):
+async def test_failures_are_errors_and_say_no_word_of_the_message(hedge, provider, stage):
     with pytest.raises(ExceptionGroup):
         await hedge(
             stage.call((0.2, OSError("my prompt")), (0.2, TimeoutError("my prompt"))), delay=0.1
@@ -107,7 +107,7 @@ async def test_failures_are_errors_and_say_no_word_of_the_message(provider, stag
         assert not span.events
 
 
-async def test_a_blocked_backup_and_a_cancelled_caller_leave_a_span(provider, stage):
+async def test_a_blocked_backup_and_a_cancelled_caller_leave_a_span(hedge, provider, stage):
     policy = PercentileDelay(95)
     await hedge(stage.call((0.1, "x")), delay=policy, budget=HedgeBudget())
     with anyio.move_on_after(0.15):
@@ -122,5 +122,26 @@ async def test_a_blocked_backup_and_a_cancelled_caller_leave_a_span(provider, st
     assert statuses == ["cancelled", "cancelled"]
 
 
-async def test_without_an_sdk_nothing_is_recorded_and_nothing_fails(stage):
+async def test_a_loser_that_runs_on_is_written_when_it_stops(provider, stage):
+    async with Hedger(0.1, budget=HedgeBudget(1.0), explore=1.0) as hedger:
+        await hedger(stage.call((1.0, "slow"), (0.05, "quick")))
+        (request,) = named(provider, "crucible.hedging.request")
+        assert request.end_time - request.start_time == pytest.approx(0.15e9, abs=2)
+        assert len(named(provider, "crucible.hedging.attempt")) == 1
+    winner, loser = named(provider, "crucible.hedging.attempt")
+    assert "crucible.hedging.explored" not in winner.attributes
+    assert loser.attributes["crucible.hedging.explored"] is True
+    assert loser.attributes["crucible.outcome"] == "ok"
+    assert loser.parent.span_id == request.context.span_id
+    assert loser.end_time - request.start_time == pytest.approx(1.0e9, abs=2)
+
+
+async def test_a_shadowed_request_says_so(provider, stage):
+    async with Hedger("off", shadow=ShadowLog(), shadow_rate=1.0) as hedger:
+        await hedger(stage.call((0.2, "a")), backups=[stage.call((0.1, "b"))])
+    (request,) = named(provider, "crucible.hedging.request")
+    assert request.attributes["crucible.hedging.shadow"] is True
+
+
+async def test_without_an_sdk_nothing_is_recorded_and_nothing_fails(hedge, stage):
     assert (await hedge(stage.call((1.0, "slow"), (0.05, "quick")), delay=0.1)).value == "quick"
