@@ -28,8 +28,16 @@ def test_importing_installs_nothing(run_script):
         import crucible_telemetry
         heavy = "opentelemetry.sdk sqlalchemy psycopg numpy pyarrow pandas rich anyio torch " \\
             "transformers datasets ray asyncio trio".split()
-        loaded = [name for name in heavy if name in sys.modules]
-        assert not loaded, loaded
+        def check():
+            loaded = [name for name in heavy if name in sys.modules]
+            assert not loaded, loaded
+        check()
+        assert "crucible_telemetry.experiment" not in sys.modules  # names load on first use
+        for name in crucible_telemetry.__all__:
+            getattr(crucible_telemetry, name)
+        for name in "alerts otlp live dashboard windows query registry redaction training".split():
+            getattr(crucible_telemetry, name)
+        check()
         assert threading.active_count() == 1
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         assert list(pathlib.Path().iterdir()) == []

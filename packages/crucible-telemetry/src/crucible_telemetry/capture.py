@@ -26,8 +26,8 @@ class Capture:
 
     Attributes
     ----------
-    state : State
-        Decides what is taken; the experiment sets it.
+    is_over : bool
+        Whether nothing is taken any more.
     """
 
     def __init__(
@@ -39,7 +39,8 @@ class Capture:
         sampler: Sampler | None,
         wait_for_each: bool,
     ) -> None:
-        self.state: State = "running"
+        self.is_over = False
+        self.state = "running"
         self.channel = channel
         self._writer = writer
         self._event_filter = event_filter
@@ -49,6 +50,17 @@ class Capture:
         self._filtered = self._paused = self._late = self._lost = self._sampled_out = 0
         self._forward_failures = 0
         self._ended = False
+        self._chooses = event_filter is not None or sampler is not None
+
+    @property
+    def state(self) -> State:
+        """What decides whether events are taken."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        self.is_over = state in ("stopped", "archived")
 
     def record(self, item: Recorded) -> bool:
         """Take a recorded event; False if the experiment has stopped.
@@ -59,7 +71,7 @@ class Capture:
             If neither the queue nor the spill file can take it; or, where each event is waited
             for, if it is not durable in time.
         """
-        if self._is_over or not self._take(item, item.name):
+        if self.is_over or not self._take(item, item.name):
             return False
         if self._wait_for_each:
             self.wait()
@@ -74,7 +86,7 @@ class Capture:
             If neither the queue nor the spill file can take it; it is counted as lost.
         """
         try:
-            if self._is_over or not self._take(item, item.span.name):
+            if self.is_over or not self._take(item, item.span.name):
                 self._count("late")
                 return
         except StoreStalledError:
@@ -169,19 +181,16 @@ class Capture:
         self.channel = channel
         self._counting = threading.RLock()
 
-    @property
-    def _is_over(self) -> bool:
-        return self.state in ("stopped", "archived")
-
     def _take(self, item: Recorded | Ended, name: str) -> bool:
-        if self._event_filter is not None and self._is_filtered(name):
-            self._count("filtered")
-            return True
-        if self.state == "paused":
+        if self._chooses:
+            if self._is_filtered(name):
+                self._count("filtered")
+                return True
+            if self._sampler is not None and not self._is_sampled(item, self._sampler):
+                self._count("sampled_out")
+                return True
+        if self._state == "paused":
             self._count("paused")
-            return True
-        if self._sampler is not None and not self._is_sampled(item, self._sampler):
-            self._count("sampled_out")
             return True
         return self.channel.put(item)
 

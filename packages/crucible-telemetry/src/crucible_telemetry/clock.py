@@ -21,13 +21,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    def wall_ns(self) -> int:
-        """Return Unix nanoseconds."""
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        """Return nanoseconds that never go back."""
-        return time.monotonic_ns()
+    # The functions themselves: every span reads both clocks twice.
+    wall_ns = staticmethod(time.time_ns)
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
 
 def stepped(wall_ns: int, monotonic_ns: int) -> bool:

@@ -131,7 +131,7 @@ class Experiment:
     @property
     def is_stopped(self) -> bool:
         """Whether it has stopped, archived or not."""
-        return self.capture.state in ("stopped", "archived")
+        return self.capture.is_over
 
     def record(
         self,

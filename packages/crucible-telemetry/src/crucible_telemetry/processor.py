@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -27,15 +27,10 @@ _COMPLAIN_EVERY_S = 60.0
 _log = logging.getLogger("crucible_telemetry")
 
 
-class _Open(NamedTuple):
-    """What is remembered of a span between its start and its end. Never the span itself."""
-
-    experiment: "Experiment"
-    name: str
-    wall_ns: int
-    monotonic_ns: int
-    handled: BaseException | None
-    task: str | None
+# What is remembered of a span between its start and its end, never the span itself: experiment,
+# name, wall and monotonic nanoseconds, an exception that was being handled, name of the task.
+# A plain tuple, since every span makes one.
+_Open: TypeAlias = "tuple[Experiment, str, int, int, BaseException | None, str | None]"
 
 
 class ExperimentSpanProcessor(SpanProcessor):
@@ -57,7 +52,7 @@ class ExperimentSpanProcessor(SpanProcessor):
             span.set_attributes(experiment.stamp)
         error = sys.exc_info()[1]
         clock = experiment.clock
-        self._open[span.get_span_context().span_id] = _Open(
+        self._open[span.context.span_id] = (
             experiment,
             span.name,
             clock.wall_ns(),
@@ -71,10 +66,8 @@ class ExperimentSpanProcessor(SpanProcessor):
         """Queue the span. Waits if the queue is full; never raises into the caller's code."""
         context = span.get_span_context()
         opened = None if context is None else self._open.pop(context.span_id, None)
-        adopted = opened is None
-        if opened is not None:
-            experiment = opened.experiment
-        else:
+        duration_s = None
+        if opened is None:
             found = current_experiment()
             if found is None:
                 return
@@ -82,28 +75,24 @@ class ExperimentSpanProcessor(SpanProcessor):
             if scope is not None and scope.name == OWN_SCOPE:
                 return
             experiment = found
-        if is_suppressed():
-            return
-        duration_s = None
-        if opened is not None:
-            wall_ns = experiment.clock.wall_ns() - opened.wall_ns
-            monotonic_ns = experiment.clock.monotonic_ns() - opened.monotonic_ns
+            began_ns, handled, task = None, None, None
+        else:
+            experiment, _, began_wall_ns, began_ns, handled, task = opened
+            clock = experiment.clock
+            wall_ns = clock.wall_ns() - began_wall_ns
+            monotonic_ns = clock.monotonic_ns() - began_ns
             if stepped(wall_ns, monotonic_ns):
                 duration_s = max(0, monotonic_ns) / 1e9
+        if is_suppressed():
+            return
         error = sys.exc_info()[1]
         cancelled_by = None
         # One that was already being handled when the span began: the span cleans up after it.
-        cleans_up = opened is not None and error is opened.handled
-        if error is not None and not isinstance(error, Exception) and not cleans_up:
+        cleans_up = opened is not None and error is handled
+        if error is not None and not cleans_up and not isinstance(error, Exception):
             cancelled_by = type_name(type(error))
         item = Ended(
-            span,
-            None if opened is None else opened.monotonic_ns,
-            duration_s,
-            cancelled_by,
-            adopted,
-            threading.get_ident(),
-            opened.task if opened is not None else None,
+            span, began_ns, duration_s, cancelled_by, opened is None, threading.get_ident(), task
         )
         try:
             experiment.capture.span(item)
@@ -116,7 +105,7 @@ class ExperimentSpanProcessor(SpanProcessor):
     def open_spans(self, experiment: "Experiment") -> list[str]:
         """Return the names of the spans of an experiment that have not ended."""
         entries = tuple(self._open.copy().values())
-        return [opened.name for opened in entries if opened.experiment is experiment]
+        return [name for owner, name, *_ in entries if owner is experiment]
 
     def shutdown(self) -> None:
         """Flush: the provider's owner ends it, the experiments go on."""

@@ -1,7 +1,8 @@
 """What this package does itself is not captured: an instrumented database must not feed itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
 # Older instrumentations look at this name, newer ones at the key that the API made of it.
 _PLAIN_KEY = "suppress_instrumentation"
@@ -38,13 +39,20 @@ def suppressed() -> Iterator[None]:
 
 def is_suppressed() -> bool:
     """Whether the caller runs under that key."""
-    from opentelemetry import context
-
-    current = context.get_current()
-    return any(current.get(key) for key in _keys())
+    get_current, key = _read()
+    current = get_current()
+    return bool(current.get(key) or current.get(_PLAIN_KEY))
 
 
 def _keys() -> tuple[str, str]:
     from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
     return _SUPPRESS_INSTRUMENTATION_KEY, _PLAIN_KEY
+
+
+@cache
+def _read() -> tuple[Callable[[], Mapping[str, object]], str]:
+    """Return what every span needs; importing it anew costs more than all the rest."""
+    from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
+
+    return get_current, _SUPPRESS_INSTRUMENTATION_KEY
