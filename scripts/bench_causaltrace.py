@@ -2,6 +2,7 @@
 
     python scripts/bench_causaltrace.py            # all of it, some minutes
     python scripts/bench_causaltrace.py --quick    # a tenth of the events
+    python scripts/bench_causaltrace.py --model    # only: how many answers of SmolLM2 can be read
 
 Peers (BeautifulSoup, the bare html.parser, networkx) run interleaved in the same process; times
 are minima. The browser is the `chromium` on the path; without one its lines are left out.
@@ -238,10 +239,75 @@ def importing():
     print(f"\nImport: {took[0] * 1e3:.0f} ms (bar 60), with every name used {took[1] * 1e3:.0f} ms")
 
 
+EXAMPLE = """\
+<event type="assumption_made" id="a1">
+<decision>The shop sells whole boxes only</decision>
+<reasoning>The question asks for boxes</reasoning>
+</event>
+<event type="decision_made" id="d1" depends_on="a1">
+<decision>Round 29 / 8 up to 4 boxes</decision>
+<reasoning>3 boxes hold 24 eggs, which is not enough</reasoning>
+<confidence>0.9</confidence>
+</event>
+Answer: 4"""
+
+
+def reading():
+    """Ask SmolLM2-135M 20 questions, with and without a worked example before each."""
+    import anyio
+
+    from crucible_causaltrace import build_causal_prompt
+    from crucible_ensemble import LlamaCppModel
+
+    questions = [
+        f"{who} has {n} {what}, gives away {n // 3} and buys {n // 2}. How many {what} are left?"
+        for who, n in zip(("Ann", "Ben", "Eva", "Tom"), (12, 18, 24, 30), strict=True)
+        for what in ("apples", "books", "coins", "eggs", "pens")
+    ]
+    types = ("assumption_made", "decision_made")
+
+    def bare(question):
+        return build_causal_prompt(question, types=types)
+
+    def worked(question):
+        first = build_causal_prompt(
+            "A box holds 8 eggs. How many boxes do 29 eggs need?", types=types, example=False
+        )
+        said = ("user", first), ("assistant", EXAMPLE), ("user", f"Task: {question}")
+        return [{"role": role, "content": content} for role, content in said]
+
+    async def ask():
+        model = LlamaCppModel()
+        for name, prompt in (("the prompt alone", bare), ("after a worked example", worked)):
+            reports = []
+            for question in questions:
+                answer = await model.generate(
+                    prompt(question), temperature=0.0, max_tokens=120, seed=1, stop=()
+                )
+                report = parse(answer.text)
+                pieces = (answer.text[span.start : span.end] for span in report.spans)
+                assert "".join(pieces) == answer.text
+                reports.append(report)
+            any_event = sum(bool(report.events) for report in reports)
+            whole = sum(bool(report.events) and report.ok for report in reports)
+            print(
+                f"SmolLM2-135M, {name}: of {len(reports)} answers {any_event} hold an event, "
+                f"{whole} without an error; every character is accounted for in all of them"
+            )
+        await model.aclose()
+
+    anyio.run(ask)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--quick", action="store_true", help="a tenth of the events")
-    scale = 10 if options.parse_args().quick else 1
+    options.add_argument("--model", action="store_true", help="ask the embedded model instead")
+    chosen = options.parse_args()
+    if chosen.model:
+        reading()
+        return
+    scale = 10 if chosen.quick else 1
     parsing(5_000 // scale)
     adversaries()
     streaming()

@@ -14,7 +14,7 @@ const GLYPHS = {
   decision_made: ["◆", "decide"], spec_referenced: ["§", ""], uncertainty_noted: ["?", "doubt"],
   synthesis: ["Σ", "close"], "system:cell": ["▢", ""], "system:model_call": ["▸", ""],
   "system:retry": ["↻", "trouble"], "system:hedge": ["⇉", ""], "system:attempt": ["›", ""],
-  "system:cascade": ["▤", ""], "system:escalation": ["⤴", ""], "system:tool_call": ["T", ""], "system:guard_decision": ["G", ""], "system:span": ["·", ""],
+  "crucible:faithfulness_probed": ["∆", ""], "system:cascade": ["▤", ""], "system:escalation": ["⤴", ""], "system:tool_call": ["T", ""], "system:guard_decision": ["G", ""], "system:span": ["·", ""],
 };
 const ROW = 54, OVERSCAN = 8, DEPTH = 3, MOST_NODES = 300, MOST_LINKS = 40, MOST_PAIRS = 200;
 const BAD = new Set(["error", "timeout"]);
