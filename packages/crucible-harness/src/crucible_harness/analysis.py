@@ -11,6 +11,7 @@ from crucible_harness.diagnostics import FrontPoint, by_field, changes_of_model,
 from crucible_harness.estimates import Estimate1
 from crucible_harness.exploratory import unplanned
 from crucible_harness.hypotheses import HypothesisResult, resolve
+from crucible_harness.imported import deviations_of_import, keep_shared_items
 from crucible_harness.metrics import Metric
 from crucible_harness.missing import MissingTable, missing_table
 from crucible_harness.observations import observe
@@ -86,6 +87,8 @@ def _complete_blocks(run: RecordedRun) -> RecordedRun:
     """
     if not run.not_run:
         return run
+    if run.imported is not None:
+        return keep_shared_items(run)
     expected = int(run.design["repeats"]) * (len(run.conditions) if run.layout.within else 1)
     per_item = Counter(cell.item for cell in run.cells)
     whole = {item for item, cells in per_item.items() if cells == expected}
@@ -97,6 +100,8 @@ def _complete_blocks(run: RecordedRun) -> RecordedRun:
 
 
 def _deviations(run: RecordedRun) -> tuple[str, ...]:
+    if run.imported is not None:
+        return tuple(deviations_of_import(run))
     if run.not_run:
         return (
             f"The run ended with status '{run.status}': {run.not_run:,} of {run.planned:,} planned "

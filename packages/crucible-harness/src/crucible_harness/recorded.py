@@ -94,6 +94,11 @@ class RecordedRun:
     plan: tuple[Cell, ...]
     sequential: "SequentialResult | None" = None
 
+    @property
+    def imported(self) -> Mapping[str, Any] | None:
+        """Return where the run was imported from; None for a run that was made here."""
+        return self.manifest.get("imported")
+
 
 def load_run(path: Path | str) -> RecordedRun:
     """Read a run folder.

@@ -94,7 +94,7 @@ def import_logs(
         )
     metrics = _metrics(matched.logs, metric, higher_is_better)
     experiment = Experiment(
-        name or "imported-" + "-".join(dict.fromkeys(Path(log.file).stem for log in logs))[:60],
+        name or "imported-" + "-".join(dict.fromkeys(log.title for log in logs))[:60],
         dataset=_items(matched.logs),
         conditions=[
             Condition(label, call=_never, fingerprint=f"{log.tool} {log.version}: {log.sha256}")

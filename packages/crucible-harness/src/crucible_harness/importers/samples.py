@@ -58,6 +58,11 @@ class ForeignLog:
     aliases: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """Return the task, or the name of the file."""
+        return str(self.facts.get("task") or Path(self.file).stem)
+
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file."""

@@ -83,7 +83,16 @@ def _banners(run: RecordedRun) -> Iterator[Banner]:
                 " cells were not run.",
             ),
         )
-    if run.preregistered:
+    if run.imported is not None:
+        tools = sorted({str(log["tool"]) for log in run.imported["logs"]})
+        yield Banner(
+            level="warning",
+            text=(
+                f"Imported from {', '.join(tools)}: not designed here, not preregistered. Nothing "
+                "was asked again; scores are those in the logs.",
+            ),
+        )
+    elif run.preregistered:
         yield Banner(level="info", text=("Preregistered: the design was fixed before the run.",))
     else:
         yield Banner(
