@@ -1,7 +1,7 @@
 """Experiments that need no weights."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from crucible_ensemble import Ensemble
 from crucible_harness import Condition, Experiment, Hypothesis, RunOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
+from killing import Forks
 from worlds import Replay, simulated, sums
 
 
@@ -74,3 +75,11 @@ def replayed() -> Callable[..., Experiment]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory) -> Iterator[Forks]:
+    """Return a program that forks runs, for tests that kill them."""
+    made = Forks(tmp_path_factory.mktemp("program"))
+    yield made
+    made.close()

@@ -27,6 +27,7 @@ from crucible_harness.tables import TABLES, UNIQUE
 _GATHER_S = 0.005
 _AT_ONCE = 100
 _PATIENCE_S = 60.0
+_LET_GO_S = 1.0  # a server needs a moment to see that a process was killed
 _TYPES = {"text": sa.Text, "int": sa.BigInteger, "real": postgresql.DOUBLE_PRECISION}
 _KEEP = """
 CREATE OR REPLACE FUNCTION crucible_append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -130,6 +131,8 @@ class PostgresStore:
         """Make the tables where there are none, and refuse UPDATE and DELETE by triggers."""
         with self._engine.begin() as connection:
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_CREATING})"))
+            if connection.execute(sa.text("SELECT to_regclass('events')")).scalar() is not None:
+                return  # a trigger made again would wait for every run that writes
             self._metadata.create_all(connection)
             connection.execute(sa.text(_KEEP))
             for table in TABLES:
@@ -280,12 +283,17 @@ class PostgresStore:
                 return
 
     def _take_lock(self, connection: sa.Connection) -> None:
-        taken = connection.execute(
-            sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": self._lock_key}
-        ).scalar()
-        connection.commit()
-        if not taken:
-            raise JournalLockedError(self.shown, pid=None, host=None)
+        until = time.monotonic() + _LET_GO_S
+        while True:
+            taken = connection.execute(
+                sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": self._lock_key}
+            ).scalar()
+            connection.commit()
+            if taken:
+                return
+            if time.monotonic() >= until:
+                raise JournalLockedError(self.shown, pid=None, host=None)
+            time.sleep(0.05)
 
     def _connect(self) -> sa.Connection:
         try:
