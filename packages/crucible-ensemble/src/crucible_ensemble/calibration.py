@@ -1,6 +1,7 @@
 """From stated confidence to probability: calibrators, fitted and judged out of sample."""
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -70,16 +71,20 @@ class Beta:
 
 @dataclass(frozen=True, slots=True)
 class Isotonic:
-    """A step function that never falls; straight between its points."""
+    """A function that never falls, straight between its points (`xs`, `ys`)."""
 
-    points: tuple[tuple[float, float], ...]
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
 
     def __call__(self, confidence: float, /) -> float:
         """Return the calibrated probability."""
-        import numpy as np
-
-        xs, ys = zip(*self.points, strict=True)
-        return float(np.interp(confidence, xs, ys))
+        place = bisect_right(self.xs, confidence)
+        if place == 0:
+            return self.ys[0]
+        if place == len(self.xs):
+            return self.ys[-1]
+        x0, x1, y0, y1 = *self.xs[place - 1 : place + 1], *self.ys[place - 1 : place + 1]
+        return y0 + (y1 - y0) * (confidence - x0) / (x1 - x0)
 
 
 def fit_calibrator(
@@ -131,7 +136,7 @@ def fit_calibrator(
         weights = np.bincount(place)
         means = np.bincount(place, weights=y) / weights
         ys = isotonic_regression(means, weights=weights).x
-        return Isotonic(tuple(zip(xs.tolist(), ys.tolist(), strict=True)))
+        return Isotonic(tuple(xs.tolist()), tuple(ys.tolist()))
     raise ValueError(
         f'`method` must be "temperature", "platt", "beta" or "isotonic", got {method!r}'
     )

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from crucible_ensemble.votes.weighted import classes_from
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 Kind = Literal["one_coin", "full", "auto"]
 _MOST_ROUNDS = 500
 _MOST_CLASSES = 64
+# With two classes EM that has locked on to a wrong majority also draws the estimates together:
+# simulated with true accuracies .9 .5 .5 .5 .5 they are as little as .11 apart.
+_SPREAD = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,14 +206,15 @@ class _Data:
         self.counts = np.ascontiguousarray(counts[:, :, :k])  # -1, no answer, fell into the last
         self.votes = self.counts.sum(axis=1)
         self.silent = self.votes.sum(axis=1) == 0
-        # An item's answers are those it got and, for the errors, at least one more.
         self.size = np.full(len(first), float(max(k, 2)))
         self.possible = np.ones((len(first), k), dtype=bool)
         if self.is_open:
             self.possible = self.votes > 0
             fixed = np.flatnonzero(self.truth >= 0)
             self.possible[fixed, self.truth[fixed]] = True
-            self.size = np.maximum(self.possible.sum(axis=1), 2.0)
+            # More answers are possible than were given: two who err agree by chance one time in
+            # five (the mean of Beta(1, 4)), unless the item shows more of them.
+            self.size = np.maximum(self.possible.sum(axis=1), classes_from(0, 0))
 
     def names(self, item: int) -> list[str]:
         """Return what the columns mean at an item."""
@@ -380,7 +386,7 @@ def _warning(data: _Data, accuracy: Any) -> str | None:
             "have taken one member for the truth; compare `majority`"
         )
     spread = float(accuracy.max() - accuracy.min())
-    if len(data.classes) == 2 and data.n_members <= 5 and spread > 0.3:
+    if len(data.classes) == 2 and data.n_members <= 5 and spread > _SPREAD:
         return (
             f"two classes, {data.n_members} members and accuracies {spread:.2f} apart: EM may have "
             "locked on to a bad majority; compare `majority`"

@@ -354,6 +354,7 @@ class Ensemble:
         on_response: OnResponse | None = None,
         enough: Callable[[LiveRun], bool] | None = None,
         batch: bool = False,
+        raise_failed: bool = True,
     ) -> Prediction:
         check_options(temperature=temperature, max_tokens=max_tokens, stop=stop)
         to_messages(prompt)
@@ -394,7 +395,7 @@ class Ensemble:
                     _mark_vote(voting, prediction)
             if current.is_recording():
                 _mark(current, prediction)
-        if not prediction.metadata.answered:
+        if raise_failed and not prediction.metadata.answered:
             failures = prediction.metadata.failures or {
                 r.member: r.status for r in prediction.responses
             }

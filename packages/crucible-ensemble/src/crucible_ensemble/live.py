@@ -12,7 +12,7 @@ from crucible_ensemble.errors import ModelTimeoutError
 from crucible_ensemble.executions.machine import Action, Ask, Cancel, Finish, Race, StartTimer
 from crucible_ensemble.matrix import key_of
 from crucible_ensemble.model import Hedger, Prompt
-from crucible_ensemble.panel import Course, Panel
+from crucible_ensemble.panel import Course, Panel, ended_at
 from crucible_ensemble.prediction import Response, Status
 from crucible_ensemble.spans import span
 
@@ -66,6 +66,7 @@ class LiveRun:
         self._machine = panel.execution.machine(self.table)
         self._responses: dict[int, Response] = {}
         self._scopes: dict[int, anyio.CancelScope] = {}
+        self._late: set[int] = set()
         self._finish: Finish | None = None
         self._fault: Exception | None = None
         self._now = 0.0
@@ -155,7 +156,7 @@ class LiveRun:
     async def _arrived(self, place: int, response: Response) -> None:
         if self._is_over():
             return
-        self._now = max(self._now, (response.started_s or 0.0) + (response.latency_s or 0.0))
+        self._now = max(self._now, ended_at(response, self._panel.timeout_s))
         try:
             self.table.ballots[place] = self._panel.ballot(place, response)
         except Exception as error:  # noqa: BLE001 - as above
@@ -189,7 +190,10 @@ class LiveRun:
                 response = Response(
                     status="timeout" if timeout else "error",
                     error=f"{type(error).__name__}: {error}",
-                    latency_s=anyio.current_time() - began,
+                    # Our own time-out is as long as it says, not as long as it took to notice.
+                    latency_s=self._panel.timeout_s
+                    if place in self._late
+                    else anyio.current_time() - began,
                     cost_usd=getattr(error, "cost_usd", None),
                     **facts,
                 )
@@ -224,7 +228,9 @@ class LiveRun:
         except TimeoutError as error:
             if isinstance(error, ModelTimeoutError):
                 raise
-            raise ModelTimeoutError(f"no answer within {timeout_s:g} s", model=seat.member) from error  # fmt: skip # noqa: E501
+            self._late.add(place)
+            said = f"no answer within {timeout_s:g} s"
+            raise ModelTimeoutError(said, model=seat.member) from error
         completion = Completion.of(answer, model=seat.member)
         lacking = [name for name in dropped if name not in completion.dropped]
         if lacking:
@@ -255,9 +261,7 @@ class LiveRun:
             async def one() -> int:
                 self._hedged += place > 0
                 response = await self._ask(place, anyio.current_time() - began)
-                self._now = max(
-                    self._now, (response.started_s or 0.0) + (response.latency_s or 0.0)
-                )
+                self._now = max(self._now, ended_at(response, self._panel.timeout_s))
                 self.table.ballots[place] = self._panel.ballot(place, response)
                 if response.status != "ok":
                     raise _NoAnswer(response.error or "no answer that can be read")

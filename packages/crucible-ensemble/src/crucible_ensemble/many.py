@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import anyio
 
-from crucible_ensemble.errors import AllModelsFailedError, EnsembleError, QuorumNotReachedError
 from crucible_ensemble.model import Prompt
-from crucible_ensemble.prediction import Prediction, Response
+from crucible_ensemble.prediction import Prediction
 from crucible_ensemble.seeds import item_of
 
 if TYPE_CHECKING:
@@ -56,18 +55,12 @@ async def predict_many(
             try:
                 prediction = await ensemble._predict(
                     prompt, temperature=temperature, max_tokens=max_tokens, seed=None, stop=stop,
-                    item=item, batch=batch,
+                    item=item, batch=batch, raise_failed=on_error == "raise",
                 )  # fmt: skip
                 if on_error == "raise":
                     prediction = _checked(prediction, quorum)
                 else:
                     prediction, _ = _below_quorum(prediction, quorum)
-            except (AllModelsFailedError, QuorumNotReachedError) as error:
-                if on_error == "raise":
-                    failed.append(error)
-                    group.cancel_scope.cancel()
-                    return
-                prediction = abstention(ensemble, error, item)
             except Exception as error:  # noqa: BLE001 - raised below, without a group around it
                 error.add_note(f"item {item}")
                 failed.append(error)
@@ -88,20 +81,6 @@ async def predict_many(
         for prediction in done if on_result is not None else ():
             on_result(prediction)  # type: ignore[misc]
     return done
-
-
-def abstention(ensemble: "Ensemble", error: EnsembleError, item: str) -> Prediction:
-    """Return the prediction of a prompt that nobody answered: an abstention with its costs."""
-    from crucible_ensemble.executions.machine import Finish
-    from crucible_ensemble.panel import Course, conclude
-
-    panel = ensemble.panel
-    responses: list[Response] = list(error.responses)
-    latency_s = max((r.latency_s or 0.0 for r in responses), default=0.0)
-    course = Course(responses=responses, finish=Finish(ended="all"), latency_s=latency_s)
-    empty = conclude(panel, course, panel.table(), seed=0, item=item, shown_seed=None)
-    said = getattr(error, "failures", {})
-    return replace(empty, item=item, reason=f"{type(error).__name__}: {'; '.join(f'{k}: {v}' for k, v in said.items())}")  # noqa: E501 # fmt: skip
 
 
 def recounted(predictions: Sequence[Prediction]) -> list[Prediction]:

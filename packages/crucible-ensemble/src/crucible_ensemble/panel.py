@@ -83,6 +83,20 @@ class Course:
     hedged: int = 0
 
 
+def ended_at(response: Response, timeout_s: float) -> float:
+    """Return when a call ended, in the time of the ensemble.
+
+    Counted is what members report, and a time-out in full: recorded answers, which come at once,
+    then give the times they gave live. How long another failure took is measured, shown with the
+    response, and not counted: it would be a different number each time.
+    """
+    started = response.started_s or 0.0
+    if response.completion is not None:
+        return started + (response.latency_s or 0.0)
+    late = response.status == "timeout" and response.latency_s == timeout_s
+    return started + timeout_s if late else started
+
+
 def conclude(
     panel: Panel, course: Course, table: Table, *, seed: int, item: str, shown_seed: int | None
 ) -> Prediction:

@@ -11,7 +11,7 @@ from crucible_ensemble.executions.machine import (
     StartTimer,
     Table,
 )
-from crucible_ensemble.panel import Course, Panel
+from crucible_ensemble.panel import Course, Panel, ended_at
 from crucible_ensemble.prediction import Response
 
 Recorded = Callable[[int], Response]
@@ -70,8 +70,8 @@ class _Replay:
             if place < 0:
                 self._perform(self._machine.on_timer(), at)
             elif place not in self._cancelled:
-                last = max(last, at)
                 response = self._arrive(place)
+                last = max(last, ended_at(response, self._panel.timeout_s))
                 self._perform(self._machine.on_arrival(place, response), last)
         finish = self._finish or Finish(ended="all")
         if finish.winner is not None:
