@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible_telemetry import MemoryStore, SQLiteStore, export, start_experiment
+from crucible_telemetry import (
+    MemoryStore,
+    PostgresStore,
+    SQLiteStore,
+    export,
+    start_experiment,
+)
 from crucible_telemetry.content import is_content
 from crucible_telemetry.values import LONGEST_TEXT, clean, clean_text, dump
 
@@ -34,9 +40,10 @@ POISON = {
 }
 
 
-def test_poison_costs_nothing_but_itself(tmp_path):
+def test_poison_costs_nothing_but_itself(tmp_path, new_database):
     lines = []
-    for store in (MemoryStore(), SQLiteStore(tmp_path / "p.sqlite")):
+    stores = (MemoryStore(), SQLiteStore(tmp_path / "p.sqlite"), PostgresStore(new_database()))
+    for store in stores:
         with start_experiment(name="poison", store=store, capture_spans=False) as experiment:
             for n in range(1_000):
                 key, value = list(POISON.items())[n % 100] if n % 100 < 6 else ("fine", n)
@@ -51,7 +58,7 @@ def test_poison_costs_nothing_but_itself(tmp_path):
         text = path.read_text(encoding="utf-8")
         lines.append([json.loads(line)["attributes"] for line in text.splitlines()])
         store.close()
-    assert lines[0] == lines[1]
+    assert lines[0] == lines[1] == lines[2]
     assert lines[0][:6] == [
         {"nul": "a␀b", "n": 0},
         {"surrogate": "a�b", "n": 1},
@@ -62,18 +69,20 @@ def test_poison_costs_nothing_but_itself(tmp_path):
     ]
 
 
-def test_both_stores_give_the_same_bytes_for_the_same_rows(tmp_path):
+def test_all_stores_give_the_same_bytes_for_the_same_rows(tmp_path, new_database):
     from crucible_telemetry.exports import import_events
 
     memory = MemoryStore()
     with start_experiment(name="bytes", store=memory, capture_spans=False) as experiment:
         for key, value in POISON.items():
-            experiment.record("event", duration_s=1, cost_usd=0, **{key: value, "x": [1, {"b": 2}]})
+            more = {"x": [1, {"b": 2}], "floats": [1e16, -0.0, 1e-7, 5e-324, 1.0], "Z": 1, "a": 2}
+            experiment.record("event", duration_s=1, cost_usd=0, **{key: value, **more})
     first = export(experiment, "jsonl", path=tmp_path / "1.jsonl")
-    with SQLiteStore(tmp_path / "s.sqlite") as store:
-        assert import_events(first, store) == 6
-        second = export(experiment.id, "jsonl", path=tmp_path / "2.jsonl", store=store)
-    assert first.read_bytes() == second.read_bytes()
+    for store in (SQLiteStore(tmp_path / "s.sqlite"), PostgresStore(new_database())):
+        with store:
+            assert import_events(first, store) == 6
+            second = export(experiment.id, "jsonl", path=tmp_path / "2.jsonl", store=store)
+        assert first.read_bytes() == second.read_bytes()
 
 
 def test_changing_a_list_after_record_changes_nothing():

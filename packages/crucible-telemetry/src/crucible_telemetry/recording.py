@@ -117,7 +117,7 @@ def _is_plain(name: str) -> bool:
 
 def _amount(parameter: str, value: object) -> float:
     if type(value) is float and 0 <= value < math.inf:
-        return value
+        return value + 0.0  # no negative zero
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) < 1e300 else math.inf
         if math.isfinite(number) and number >= 0:

@@ -36,7 +36,7 @@ def clean(value: object, *, depth: int = 0) -> Clean:
     Notes
     -----
     NaN and infinities become their names, integers beyond 64 bits decimal text, unknown objects
-    their `repr`. NumPy scalars become Python's without counting as altered.
+    their `repr`. A negative zero becomes 0.0, which it equals, and NumPy scalars become Python's without counting as altered.
     """
     if isinstance(value, Clean):
         return value
@@ -52,7 +52,8 @@ def clean(value: object, *, depth: int = 0) -> Clean:
         return Clean(number, False) if number in _INT64 else Clean(str(number), True)
     if isinstance(value, float):
         real = float.__float__(value)
-        return Clean(real, False) if math.isfinite(real) else Clean(_name(real), True)
+        # Adding 0.0 takes the sign off a zero, which jsonb does not keep.
+        return Clean(real + 0.0, False) if math.isfinite(real) else Clean(_name(real), True)
     if isinstance(value, str):
         text = clean_text(str.__str__(value))
         return Clean(text, text != str.__str__(value))

@@ -81,6 +81,7 @@ class PostgresStore:
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[Any] | None = None
         self._forsaken: object = None
+        self._indexed = False
         self._uncertain: dict[tuple[str, str], tuple[int, int]] = {}
         self._engine = self._make_engine()
         try:
@@ -148,6 +149,7 @@ class PostgresStore:
         """Yield rows ordered by (start_ns, writer_id, seq), through a server-side cursor."""
         if not query.experiments:
             return
+        self._build_indexes()
         statement = self._tables.select(query)
         with self._reading() as connection:
             streamed = connection.execution_options(
@@ -287,6 +289,20 @@ class PostgresStore:
             key = row[_EXPERIMENT], row[_WRITER]
             first, last = self._uncertain.get(key, (row[_SEQ], row[_SEQ]))
             self._uncertain[key] = min(first, row[_SEQ]), max(last, row[_SEQ])
+
+    def _build_indexes(self) -> None:
+        """Build what queries need, once somebody asks: live indexes halve the write rate."""
+        if self._indexed:
+            return
+        import sqlalchemy as sa
+
+        with self._reading() as connection, connection.begin():
+            known = sa.inspect(connection).get_indexes(self._tables.events.name, self.schema)
+            if len(known) < len(self._tables.index_statements):
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                for statement in self._tables.index_statements:
+                    connection.execute(sa.text(statement))
+        self._indexed = True
 
     def _create(self) -> None:
         import sqlalchemy as sa
