@@ -242,3 +242,67 @@ def test_a_score_that_falls_along_the_schedule_is_a_warning(replayed, options):
     warnings = [w for w in analysis.warnings if "along the schedule" in w]
     assert len(warnings) == 1
     assert "accuracy of b falls" in warnings[0]
+
+
+def test_models_that_err_together_are_worth_fewer_than_they_are(options):
+    from worlds import simulated, sums
+
+    from crucible_ensemble import Ensemble
+    from crucible_harness import Condition, Experiment
+    from crucible_harness.responses import response_matrix
+
+    one, two = simulated("one", 0.8), simulated("two", 0.6)
+    experiment = Experiment(
+        "panel",
+        dataset=sums(60),
+        conditions=[
+            Condition("one", one, temperature=0.7),
+            Condition("both", Ensemble([one, two], normalise="numeric", name="both"),
+                      temperature=0.7),
+        ],
+        seed=1,
+    )  # fmt: skip
+    result = run_sync(experiment, options=options)
+    matrix = response_matrix(result.path)
+    assert (len(matrix.items), len(matrix.models), matrix.samples) == (60, 2, 1)
+    found = result.analysis.panel
+    assert found.items == 60
+    shares = dict(zip(found.models, found.accuracies, strict=True))
+    cells = {c.item: c.scores["accuracy"] for c in load_cells(result.path) if c.condition == "one"}
+    (name,) = [model for model in shares if model.endswith("one")]
+    assert shares[name] == pytest.approx(sum(cells.values()) / 60)
+    assert found.best == name
+    assert found.ceiling == pytest.approx(1 - found.all_wrong)
+    assert found.ceiling >= max(found.accuracies)
+
+
+def test_ways_of_asking_one_model_are_models_of_their_own(options):
+    from worlds import simulated, sums
+
+    from crucible_harness import Condition, Experiment, Prompt
+    from crucible_harness.responses import response_matrix
+
+    model = simulated("m")
+    experiment = Experiment(
+        "ways",
+        dataset=sums(12),
+        conditions=[
+            Condition("plain", model, temperature=0.7),
+            Condition("hinted", model, temperature=0.7, prompt=Prompt(answer_hint="Briefly.")),
+            Condition("greedy", model, temperature=0.0),
+        ],
+        seed=1,
+        repeats=1,
+    )
+    matrix = response_matrix(run_sync(experiment, options=options).path)
+    assert len(matrix.models) == 3
+    assert matrix.samples == 1
+    assert {m.partition(" (")[2].rstrip(")") for m in matrix.models} == {
+        "temperature 0.0, prompt 1", "temperature 0.7, prompt 1", "temperature 0.7, prompt 2",
+    }  # fmt: skip
+
+
+def load_cells(path):
+    from crucible_harness.recorded import load_run
+
+    return load_run(path).cells

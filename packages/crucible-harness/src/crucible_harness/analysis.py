@@ -15,6 +15,7 @@ from crucible_harness.imported import deviations_of_import, keep_shared_items
 from crucible_harness.metrics import Metric
 from crucible_harness.missing import MissingTable, missing_table
 from crucible_harness.observations import observe
+from crucible_harness.panel import Panel, panel
 from crucible_harness.recorded import RecordedRun, load_run
 from crucible_harness.sequential import SequentialResult, confirmatory_part
 from crucible_harness.summaries import ConditionSummary, summarise
@@ -33,6 +34,7 @@ class Analysis:
     missing: MissingTable
     front: tuple[FrontPoint, ...]
     by_field: Mapping[str, Mapping[str, Mapping[str, Estimate1]]]
+    panel: Panel | None
     sequential: SequentialResult | None
     deviations: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -74,6 +76,7 @@ def analyse_run(run: RecordedRun) -> Analysis:
         missing=missing,
         front=cost_front(run, observed),
         by_field=by_field(run, observed),
+        panel=panel(run),
         sequential=run.sequential,
         deviations=(*_deviations(run), *prereg.deviations(run, confirmatory)),
         warnings=(*missing.warnings, *drift(run), *changes_of_model(run)),

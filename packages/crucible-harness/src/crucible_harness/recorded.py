@@ -118,10 +118,10 @@ def load_run(path: Path | str) -> RecordedRun:
         journal.close()
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        listed = (folder / "items.jsonl").read_bytes()
-        items = tuple(RecordedItem(**json.loads(line)) for line in listed.split(b"\n")[:-1])
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise NotARunError(f"{str(folder)!r} is not a complete run folder: {error}") from error
+    items = load_items(folder)
+    listed = (folder / "items.jsonl").read_bytes()
     if hashlib.sha256(listed).hexdigest() != design["dataset"]["fingerprint"]:
         raise NotARunError(f"{str(folder / 'items.jsonl')!r} does not hold the items of the design")
     conditions = tuple(c["name"] for c in design["conditions"])
@@ -172,6 +172,21 @@ def load_run(path: Path | str) -> RecordedRun:
 def _how_it_ended(manifest: Mapping[str, Any]) -> str:
     status = str(manifest.get("status"))
     return "interrupted" if status in ("running", "complete") else status
+
+
+def load_items(folder: Path) -> tuple[RecordedItem, ...]:
+    """Read the items of a run, in the order of the data set.
+
+    Raises
+    ------
+    NotARunError
+        If the folder holds none, or they are damaged.
+    """
+    try:
+        listed = (folder / "items.jsonl").read_bytes()
+        return tuple(RecordedItem(**json.loads(line)) for line in listed.split(b"\n")[:-1])
+    except (OSError, ValueError, TypeError) as error:
+        raise NotARunError(f"{str(folder)!r} is not a complete run folder: {error}") from error
 
 
 def read_cell(key: tuple[str, str, int], status: str, record: Mapping[str, Any]) -> RecordedCell:
