@@ -220,9 +220,7 @@ def test_what_was_committed_but_never_acknowledged_is_stored_once(url, options, 
     journal.close()
 
 
-def test_kills_at_random_on_a_database_repeat_no_call_that_was_written_down(
-    url, forks, tmp_path
-):
+def test_kills_at_random_on_a_database_repeat_no_call_that_was_written_down(url, forks, tmp_path):
     about = {"ITEMS": "100", "SAMPLES": "4", "CONCURRENCY": "20", "JOURNAL": url}
     run = Killed(forks, tmp_path / "run", TAKES_S="0.05", **about)
     kill_at_random(run, random.Random(14), times=8)
