@@ -78,7 +78,7 @@ def taped(tmp_path_factory) -> Path:
 
 
 def test_a_run_ends_with_a_verdict_and_five_reports(taped, tmp_path):
-    done = crucible("run", taped, "--directory", tmp_path)
+    done = crucible("run", taped, "--yes", "--directory", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "h1: " in done.stdout
     assert "vote-3 against single" in done.stdout
@@ -94,7 +94,7 @@ def test_a_run_ends_with_a_verdict_and_five_reports(taped, tmp_path):
 
 
 def test_resume_and_report_read_the_folder(taped, tmp_path):
-    first = json.loads(crucible("run", taped, "--directory", tmp_path, "--json").stdout)
+    first = json.loads(crucible("run", taped, "--yes", "--directory", tmp_path, "--json").stdout)
     assert (first["status"], first["calls_sent"]) == ("complete", 18)
     assert set(first["reports"]) == {"markdown", "latex", "html", "jupyter", "json"}
     again = crucible("resume", first["path"], "--json", "--format", "md")
@@ -108,7 +108,7 @@ def test_resume_and_report_read_the_folder(taped, tmp_path):
 
 
 def test_without_a_terminal_progress_is_lines_on_standard_error(taped, tmp_path):
-    done = crucible("run", taped, "--directory", tmp_path, "--format", "json")
+    done = crucible("run", taped, "--yes", "--directory", tmp_path, "--format", "json")
     assert "12 of 12 cells (100%)" in done.stderr
     assert "\x1b" not in done.stderr + done.stdout
 
@@ -188,6 +188,7 @@ def test_a_full_disk_ends_with_a_message_and_nothing_that_was_answered_is_lost(t
     words = [
         "run",
         str(taped),
+        "--yes",
         "--directory",
         str(tmp_path),
         "--concurrency",
@@ -214,8 +215,169 @@ def test_a_full_disk_ends_with_a_message_and_nothing_that_was_answered_is_lost(t
 def test_help_names_every_command():
     done = crucible("--help")
     assert done.returncode == 0
-    for command in ("quickstart", "run", "resume", "report", "doctor"):
-        assert command in done.stdout
+    for command in (
+        "quickstart", "estimate", "plan", "preregister", "run", "resume", "status", "report", "verify",
+        "compare", "cite", "datasets", "models", "doctor",
+    ):  # fmt: skip
+        assert f"  {command} " in done.stdout
+
+
+@pytest.fixture(scope="module")
+def taped_run(taped, tmp_path_factory) -> Path:
+    """Return the folder of a finished run, for commands that only read."""
+    directory = tmp_path_factory.mktemp("runs")
+    done = crucible("run", taped, "--yes", "--directory", directory, "--json", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout)["path"])
+
+
+def test_an_unknown_cost_needs_a_word_where_nobody_can_be_asked(taped, tmp_path):
+    done = crucible("run", taped, "--directory", tmp_path)
+    assert done.returncode == 2
+    assert "18 calls at an unknown cost" in done.stderr
+    assert "--yes or --max-cost must be given" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_most_cost_is_a_budget_and_needs_known_prices(taped, tmp_path):
+    done = crucible("run", taped, "--max-cost", "2", "--directory", tmp_path)
+    assert done.returncode == 2
+    assert "assume_price" in done.stderr
+    priced = taped.with_name("priced.toml")
+    priced.write_text(
+        CASSETTE + '\n[budget]\ntotal_usd = 9.0\nassume_price = { "openai-compatible" = 0.01 }\n'
+    )
+    # The first call reserves a cent, and half a cent is there.
+    done = crucible(
+        "run", priced, "--max-cost", "0.005", "--directory", tmp_path, "--json", "--format", "json"
+    )
+    assert done.returncode == 3, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["status"], result["cost"]["budget_usd"]) == ("budget", 0.005)
+    assert result["calls_sent"] == 0
+
+
+def test_what_a_run_costs_is_said_before_it(taped, tmp_path):
+    done = crucible("estimate", taped, "--no-pilot", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "From the price book, for 6 items; nobody was asked:\n"
+        "cost   unknown for the shortest answers, unknown for the longest\n"
+        "calls  18, equal ones once\n"
+        "condition  calls alone  cost alone\n"
+        "single               6     unknown\n"
+        "vote-3              18     unknown\n"
+        "No price is known of openai-compatible/taped.\n"
+    )
+    done = crucible("estimate", taped, "--pilot", "2", "--yes", "--directory", tmp_path, "--json")
+    found = json.loads(done.stdout)
+    assert (found["basis"], found["pilot_items"], found["calls"]) == ("pilot", 2, 18)
+    (folder,) = tmp_path.iterdir()  # the pilot is part of the run
+    assert json.loads(crucible("status", folder, "--json").stdout)["finished"] == 4
+
+
+def test_a_hypothesis_is_planned_from_shares_or_a_run(taped, taped_run):
+    words = ["plan", taped, "--hypothesis", "h1"]
+    done = crucible(*words, "--treatment-only", ".06", "--control-only", ".01")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "h1: 199 items tell a true difference of 0.05 in accuracy from zero with 80% power "
+        "(two-sided, alpha 0.05). The data set's 6 items reach "
+    )
+    done = crucible(*words, "--pilot", taped_run, "--json")
+    assert json.loads(done.stdout)["inputs"]["pilot_items"] == 6
+    done = crucible(*words)
+    assert done.returncode == 2
+    assert "--pilot" in done.stderr
+
+
+def test_a_registered_experiment_is_kept_and_another_refused(taped, tmp_path):
+    plan = tmp_path / "plan.json"
+    done = crucible("preregister", taped, "--output", plan)
+    assert done.returncode == 0, done.stderr
+    assert f"--prereg {plan}" in done.stdout
+    other = taped.with_name("other.toml")
+    other.write_text(CASSETTE.replace("sesoi = 0.05", "sesoi = 0.01"))
+    words = [
+        "--yes",
+        "--prereg",
+        plan,
+        "--directory",
+        tmp_path / "runs",
+        "--format",
+        "md",
+        "--json",
+    ]
+    refused = crucible("run", other, *words)
+    assert refused.returncode == 2
+    assert "hypotheses.h1.sesoi" in refused.stderr
+    kept = crucible("run", taped, *words)
+    assert kept.returncode == 0, kept.stderr
+    assert "Preregistered" in Path(json.loads(kept.stdout)["reports"]["markdown"]).read_text()
+
+
+def test_the_status_of_a_run_is_a_line_and_a_table(taped_run):
+    done = crucible("status", taped_run, "--watch", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    head, *table = done.stdout.splitlines()
+    assert head.startswith("complete: 12 of 12 cells (100%), ")
+    assert table == [
+        "condition  finished  planned  failed",
+        "single            6        6       0",
+        "vote-3            6        6       0",
+    ]
+
+
+def test_verification_names_what_is_wrong_and_exits_with_five(taped_run, tmp_path):
+    import shutil
+
+    done = crucible("verify", taped_run)
+    assert done.returncode == 0, done.stdout
+    assert "replay: 12 cells executed again" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Nothing is wrong."
+    copy = shutil.copytree(taped_run, tmp_path / taped_run.name)
+    file = Path(copy) / "analysis.json"
+    file.write_text(file.read_text().replace("0.", "1.", 1))
+    done = crucible("verify", copy, "--no-replay")
+    assert done.returncode == 5
+    assert "WRONG   analysis: analysis.json is not what the journal gives" in done.stdout
+    done = crucible("verify", copy, "--no-replay", "--json")
+    assert (done.returncode, json.loads(done.stdout)["ok"]) == (5, False)
+
+
+def test_runs_are_pooled_and_cited(taped, taped_run, tmp_path):
+    other = taped.with_name("again.toml")
+    other.write_text(CASSETTE.replace('name = "taped"', 'name = "again"'))
+    done = crucible("run", other, "--yes", "--directory", tmp_path, "--json", "--format", "json")
+    second = json.loads(done.stdout)["path"]
+    done = crucible(
+        "compare", taped_run, second, "--hypothesis", "h1", "--output", tmp_path / "pooled",
+        "--format", "md", "--json",
+    )  # fmt: skip
+    if done.returncode == 0:
+        assert json.loads(done.stdout)["pooled"]["k"] == 2
+    else:
+        assert "no variance" in done.stderr  # so few items may all agree
+        assert done.returncode == 2
+    assert crucible("compare", taped_run, "--hypothesis", "h1").returncode == 2
+    cited = crucible("cite", taped_run, "--style", "apa")
+    assert cited.stdout.startswith("taped (")
+    assert json.loads(crucible("cite", taped_run, "--json").stdout)["style"] == "bibtex"
+    assert crucible("cite", taped_run, "--style", "chicago").returncode == 2
+
+
+def test_the_kit_is_listed_without_values_of_keys():
+    listed = json.loads(crucible("models", "--json", OPENAI_API_KEY="sk-secret").stdout)
+    assert listed["keys"]["OPENAI_API_KEY"] is True
+    assert "sk-secret" not in json.dumps(listed)
+    assert listed["aliases"]["smollm2"] == "local/smollm2"
+    assert listed["prices_as_of"]
+    shown = crucible("models", OPENAI_API_KEY="sk-secret", COLUMNS="60").stdout
+    assert "sk-secret" not in shown
+    assert max(map(len, shown.splitlines())) <= 60
+    names = [card["name"] for card in json.loads(crucible("datasets", "--json").stdout)]
+    assert {"demo-arithmetic", "gsm8k"} <= set(names)
+    assert "gsm8k" in crucible("datasets").stdout
 
 
 def test_importing_the_package_loads_nothing_heavy():

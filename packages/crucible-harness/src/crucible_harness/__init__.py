@@ -6,6 +6,7 @@ from crucible_harness.compare import compare
 from crucible_harness.conditions import Condition
 from crucible_harness.config import load_experiment
 from crucible_harness.errors import HarnessError
+from crucible_harness.estimate import estimate, estimate_sync
 from crucible_harness.experiment import Experiment
 from crucible_harness.metrics import Metric
 from crucible_harness.options import ErrorPolicy, Limits, RunOptions
@@ -15,6 +16,7 @@ from crucible_harness.prereg import preregister
 from crucible_harness.prompts import Prompt
 from crucible_harness.report import report
 from crucible_harness.runner import resume, resume_sync, run, run_sync
+from crucible_harness.status import status
 from crucible_harness.verify import verify
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "RunResult",
     "analyse",
     "compare",
+    "estimate",
+    "estimate_sync",
     "load_experiment",
     "plan",
     "preregister",
@@ -40,5 +44,6 @@ __all__ = [
     "resume_sync",
     "run",
     "run_sync",
+    "status",
     "verify",
 ]

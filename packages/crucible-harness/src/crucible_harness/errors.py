@@ -18,6 +18,7 @@ HarnessError
     UnreachableModelError  a server that never answered cannot be reached
     PreregistrationError   the experiment is not the one that was preregistered
     ForeignLogError        a log of another tool that cannot be read, or used
+    NotConfirmedError      the estimate was shown, and declined
     NotComparableError     runs that cannot be pooled, because they ask different questions
 """
 
@@ -183,6 +184,10 @@ class PreregistrationError(HarnessError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.path, self.fields, self.reason)
+
+
+class NotConfirmedError(HarnessError):
+    """The estimate was shown and declined; nothing was sent."""
 
 
 class NotComparableError(HarnessError):

@@ -1,6 +1,6 @@
 """How a run is carried out. None of it is part of the design, so all of it may change on resume."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +12,7 @@ from crucible_harness.limits import Limits
 
 if TYPE_CHECKING:
     from crucible_harness.desk import Executor
+    from crucible_harness.estimate import Estimate
 
 __all__ = ["Budget", "ErrorPolicy", "Hooks", "Limits", "Retries", "RunOptions"]
 
@@ -58,6 +59,8 @@ class RunOptions:
         A file of `preregister`: an experiment that asks something else is refused.
     progress : {"auto", "bar", "lines", "none"}
         "auto" is a bar on a terminal, else a line now and then.
+    confirm : function of an Estimate, optional
+        Asked before the first call, with the bounds of the price book; False ends the run.
     allow_dirty : bool
         False refuses to begin where the working tree has uncommitted changes, or is none.
     """
@@ -79,6 +82,7 @@ class RunOptions:
     trace: bool = False
     prereg: Path | str | None = None
     progress: Progress = "auto"
+    confirm: "Callable[[Estimate], bool] | None" = None
     allow_dirty: bool = True
 
     def __post_init__(self) -> None:

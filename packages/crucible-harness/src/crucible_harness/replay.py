@@ -18,7 +18,7 @@ from crucible_harness.conditions import Condition
 from crucible_harness.errors import DesignMismatchError, NotARunError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.fingerprints import structure
-from crucible_harness.folder import folder_of
+from crucible_harness.folder import Folder, folder_of
 from crucible_harness.journal import Journal
 from crucible_harness.judging import JudgeScorer
 from crucible_harness.metrics import Metric
@@ -26,7 +26,9 @@ from crucible_harness.offline import no_sockets
 from crucible_harness.options import ErrorPolicy, RunOptions
 from crucible_harness.prompts import ItemLike
 from crucible_harness.recorded import RecordedRun
+from crucible_harness.stopping import FixedN
 from crucible_harness.sync import blocking
+from crucible_harness.tables import TABLES
 
 # What a cell said. Latency and the backups of a race depend on the clock and are not compared.
 _OUTPUTS = ("messages", "output", "answer", "unextracted", "scores", "votes", "error_class")
@@ -57,7 +59,12 @@ def replay(run: RecordedRun, experiment: Experiment) -> Replayed:
     The journal is copied without its cells, and the run is taken up on the copy with models that
     have names and fingerprints but cannot answer. A race is replayed as the copy that was answered.
     """
-    failures = _failures(run.path / "journal.sqlite")
+    journal = Folder(run.path).open_journal()
+    try:
+        failures, then = _failures(journal), dict(journal.cells())
+        answers = [call for call in journal.calls() if call["response"] is not None]
+    finally:
+        journal.close()
     stand_in = copy.copy(experiment)
     stand_in.conditions = tuple(
         cast("Condition", _Recorded(condition, failures)) for condition in experiment.conditions
@@ -66,12 +73,12 @@ def replay(run: RecordedRun, experiment: Experiment) -> Replayed:
     with tempfile.TemporaryDirectory(prefix="crucible-replay-") as directory:
         again = folder_of(experiment, directory)
         again.path.mkdir(parents=True)
-        _copy_calls(run.path / "journal.sqlite", again.journal)
+        _write_answers(again.journal, experiment, answers)
         options = RunOptions(
             directory=directory,
             telemetry=False,
             progress="none",
-            errors=ErrorPolicy(max_failure_rate=1.0),
+            errors=ErrorPolicy(max_failure_rate=1.0, fatal=()),
         )
 
         async def main() -> None:
@@ -81,10 +88,14 @@ def replay(run: RecordedRun, experiment: Experiment) -> Replayed:
                 await carry_out(stand_in, options=options)
 
         blocking(main)
-        then, now = _cells(run.path / "journal.sqlite"), _cells(again.journal)
-    different = [key for key in then if _said(then[key]) != _said(now.get(key))]
+        now = _cells(again)
+    # A sequential design stops where it stopped; what ran beyond is not asked for again.
+    beyond = set(then) - set(now) if _is_sequential(experiment) else set()
+    different = [
+        key for key in then if key not in beyond and _said(then[key]) != _said(now.get(key))
+    ]
     return Replayed(
-        cells=len(then),
+        cells=len(then) - len(beyond),
         different=tuple(f"{c} on {i}, repeat {r}" for c, i, r in sorted(different)),
     )
 
@@ -268,22 +279,27 @@ def _identify(model: Model, planned: Mapping[str, Any]) -> None:
         _identify(member, inside)
 
 
-def _copy_calls(journal: Path, to: Path) -> None:
-    """Copy a journal without its cells, so that each of them is executed again."""
-    source, copied = sqlite3.connect(f"file:{journal}?mode=ro", uri=True), sqlite3.connect(to)
+def _write_answers(to: Path, experiment: Experiment, answers: Sequence[Mapping[str, Any]]) -> None:
+    """Write a journal that holds answered calls and no cells, so that each cell is executed."""
+    Journal(to, design=experiment.frozen).close()
+    columns = (*TABLES["calls"], "row_hash")
+    database = sqlite3.connect(to)
     try:
-        source.backup(copied)
-        for table in ("cells", "intents"):
-            copied.execute(f"DROP TRIGGER IF EXISTS no_delete_{table}")
-            copied.execute(f"DELETE FROM {table}")
-        copied.commit()
+        database.executemany(
+            f"INSERT INTO calls ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+            [(*(call[name] for name in TABLES["calls"]), "") for call in answers],
+        )
+        database.commit()
     finally:
-        source.close()
-        copied.close()
+        database.close()
 
 
-def _cells(journal: Path) -> dict[tuple[str, str, int], tuple[str, Mapping[str, Any]]]:
-    opened = Journal(journal)
+def _is_sequential(experiment: Experiment) -> bool:
+    return not isinstance(experiment.stopping, FixedN)
+
+
+def _cells(folder: Folder) -> dict[tuple[str, str, int], tuple[str, dict[str, Any]]]:
+    opened = folder.open_journal()
     try:
         return dict(opened.cells())
     finally:
@@ -294,22 +310,16 @@ def _said(cell: tuple[str, Mapping[str, Any]] | None) -> object:
     return None if cell is None else (cell[0], *(cell[1].get(name) for name in _OUTPUTS))
 
 
-def _failures(journal: Path) -> dict[str, tuple[str, str]]:
+def _failures(journal: Journal) -> dict[str, tuple[str, str]]:
     """Return how each call that was never answered ended, by what was asked."""
-    database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
-    try:
-        rows = database.execute(
-            "SELECT request, status, error_class, error_message FROM calls WHERE status <> 'ok'"
-        ).fetchall()
-    finally:
-        database.close()
     found: dict[str, tuple[str, str]] = {}
-    for request, status, kind, message in rows:
-        r = json.loads(request)
-        key = _asked(
-            r["model"], r["messages"], r["temperature"], r["max_tokens"], r["seed"], r["stop"]
-        )
-        found[key] = kind or status, message or ""
+    for call in journal.calls():
+        if call["response"] is None:
+            r = json.loads(call["request"])
+            key = _asked(
+                r["model"], r["messages"], r["temperature"], r["max_tokens"], r["seed"], r["stop"]
+            )
+            found[key] = call["error_class"] or call["status"], call["error_message"] or ""
     return found
 
 

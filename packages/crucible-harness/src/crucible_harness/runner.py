@@ -12,6 +12,7 @@ from crucible_harness import prereg
 from crucible_harness.desk import Desk
 from crucible_harness.dispatch import Dispatch
 from crucible_harness.errors import NotARunError
+from crucible_harness.estimate import confirmed
 from crucible_harness.experiment import Experiment
 from crucible_harness.folder import Folder, folder_of, now
 from crucible_harness.hooks import HookCaller
@@ -50,6 +51,8 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
         If another version of this package began it.
     BudgetExceededError
         If the next call does not fit a budget that raises.
+    NotConfirmedError
+        If `options.confirm` says no.
     HookError, RunAbortedError
         If a strict hook raised, or a hook asked for the end.
 
@@ -61,7 +64,9 @@ async def run(experiment: Experiment, *, options: RunOptions | None = None) -> R
     thread, the first interrupt (Ctrl-C) sends no new call and waits for those in flight, a second
     cancels them.
     """
-    return await _start(experiment, options or RunOptions(), items=None)
+    options = options or RunOptions()
+    await confirmed(experiment, options)
+    return await _start(experiment, options, items=None)
 
 
 async def resume(

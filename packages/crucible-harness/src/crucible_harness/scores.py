@@ -1,7 +1,7 @@
 """Scores follow from answers: computed again from what was written down."""
 
 from crucible_datasets import extract
-from crucible_harness.journal import Journal
+from crucible_harness.folder import Folder
 from crucible_harness.judging import Answered
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.scoring import score
@@ -15,7 +15,7 @@ def rescored(run: RecordedRun) -> tuple[str, ...]:
     task = run.design["dataset"]["task"]
     own = [m for m, d in zip(run.metrics, run.design["metrics"], strict=True) if not d["scorer"]]
     items = {item.id: item for item in run.items}
-    journal = Journal(run.path / "journal.sqlite")
+    journal = Folder(run.path).open_journal()
     try:
         cells = journal.cells()
     finally:

@@ -14,7 +14,6 @@ from opentelemetry import trace
 from crucible_harness.errors import HarnessError
 from crucible_harness.experiment import canonical
 from crucible_harness.folder import PACKAGES, Folder, package_version
-from crucible_harness.journal import Journal
 from crucible_harness.recorded import RecordedRun, load_run
 
 if TYPE_CHECKING:
@@ -133,23 +132,24 @@ def _check(name: str, call: Callable[[], str]) -> Check:
 
 
 def _chains(folder: Folder, manifest: Mapping[str, Any]) -> str:
-    journal = Journal(folder.journal)
+    journal = folder.open_journal()
     try:
         broken = journal.broken_row()
-        answered, open_ended = journal.answered(), set(journal.possibly_billed())
+        answered = journal.answered()
+        open_ended = {key.leaf_key for key in journal.possibly_billed()}
     finally:
         journal.close()
     if broken is not None:
         raise _Wrong(f"{broken} does not follow from the rows before it: changed, moved or removed")
     known = manifest.get("possibly_billed")
-    if known is not None and open_ended != set(known):
-        lost = len(open_ended - set(known))
+    lost = 0 if known is None else len(open_ended - {key["leaf_key"] for key in known})
+    if lost:
         raise _Wrong(f"{lost:,} calls have no end, unknown to the manifest: rows were removed")
     return f"every row follows from the one before it ({answered:,} answered calls)"
 
 
 def _design(folder: Folder, manifest: Mapping[str, Any]) -> str:
-    journal = Journal(folder.journal)
+    journal = folder.open_journal()
     try:
         design = json.loads(journal.meta("design"))
     finally:
@@ -174,7 +174,7 @@ def _design(folder: Folder, manifest: Mapping[str, Any]) -> str:
 
 
 def _items(folder: Folder) -> str:
-    journal = Journal(folder.journal)
+    journal = folder.open_journal()
     try:
         fingerprint = json.loads(journal.meta("design"))["dataset"]["fingerprint"]
     finally:
@@ -223,6 +223,8 @@ def _preregistration(run: RecordedRun) -> str:
 def _scores(run: RecordedRun) -> str:
     from crucible_harness.scores import rescored
 
+    if run.imported is not None:
+        raise _Unknown("not checked: another tool scored the answers")
     different = rescored(run)
     if different:
         raise _Wrong(f"scores do not follow from the answers: {_some(different)}")
@@ -329,6 +331,8 @@ def _rebuilt(run: RecordedRun) -> "Experiment":
 def _replay(run: RecordedRun, experiment: "Experiment | None") -> str:
     from crucible_harness.replay import replay
 
+    if run.imported is not None:
+        raise _Unknown("not replayed: the run was imported, and its calls are not known")
     if experiment is None:
         if run.manifest.get("origin") is None:
             raise _Unknown("not replayed: the experiment was built in Python; give `experiment`")

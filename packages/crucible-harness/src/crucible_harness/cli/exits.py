@@ -11,10 +11,15 @@ from crucible_harness.errors import (
     DesignMismatchError,
     HarnessError,
     NotARunError,
+    NotComparableError,
+    NotConfirmedError,
+    PreregistrationError,
     ProviderRefusedError,
 )
 
-OK, FAILURE, USAGE, BUDGET, FAILURE_RATE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 6, 130
+OK, FAILURE, USAGE, BUDGET, FAILURE_RATE, VERIFICATION, REFUSED, INTERRUPTED = (
+    0, 1, 2, 3, 4, 5, 6, 130,
+)  # fmt: skip
 BY_STATUS = {
     "complete": OK,
     "stopped_early": OK,
@@ -54,6 +59,8 @@ def _code(error: Exception) -> int | None:
 
     match error:
         case ConfigError() | NotARunError() | DesignMismatchError() | DatasetError() | ValueError():
+            return USAGE
+        case PreregistrationError() | NotComparableError() | NotConfirmedError():
             return USAGE
         case ModelNotFoundError() | ModelNotAvailableError():
             return USAGE
