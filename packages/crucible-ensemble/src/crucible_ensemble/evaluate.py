@@ -329,8 +329,10 @@ def bootstrap_mean(
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    values = np.asarray(values, dtype=float)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
+    # Resampling items is drawing how often each distinct value occurs.
+    distinct, times = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    n = int(times.sum())
+    means = rng.multinomial(n, times / n, size=resamples) @ distinct / n
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -12,9 +12,11 @@ _WHOLE = re.compile(r"^[\s\"'*_(\[]*([A-Za-z])[\s\"'*_)\].:]*$")
 _MARKER = re.compile(r"(?i)\banswer\s*(?:is|:|=)")
 _AFTER = re.compile(
     r"(?i:\s*(?P<not>not\b)?\s*(?:(?:option|choice)\s+)?)[\s*:_\"'(\[]*(?P<letter>[A-Za-z])(?![\w'])"
-    r"(?P<word>\s+[a-z])?"
+    r"(?P<word>\s+[a-z]++)?"
 )
-_LONE = re.compile(r"(?<![\w'])(?P<letter>[A-Z])(?![\w'])(?P<word>\s+[a-z])?")
+_LONE = re.compile(r"(?<![\w'])(?P<letter>[A-Z])(?![\w'])(?P<word>\s+[a-z]++)?")
+_DENIED = re.compile(r"(?i)\b(?:is|are|be)\s+not\s+[\"'(\[*]*(?P<letter>[A-Z])(?![\w'])")
+_JOINS = frozenset({"or", "and", "nor", "is"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class Mcq:
         marked = self._marked(text, letters)
         if marked is not None:
             return marked
-        lone = {
-            m["letter"] for m in _LONE.finditer(text) if m["letter"] in letters and not _is_word(m)
-        }
+        denied = {m["letter"].upper() for m in _DENIED.finditer(text)}
+        found = [m for m in _LONE.finditer(text) if m["letter"] in letters and not _is_word(m)]
+        lone = {m["letter"] for m in found} - denied
         if len(lone) == 1:
             return lone.pop()
         return None if lone else self._contained(text, letters)
@@ -98,8 +100,9 @@ def _within(letter: str, letters: str) -> str | None:
 
 
 def _is_word(match: re.Match[str]) -> bool:
-    """Say whether A is an article, or I a pronoun."""
-    return match["word"] is not None and match["letter"] in "AaIi"
+    """Say whether A is an article, or I a pronoun: a word in small letters follows."""
+    word = match["word"]
+    return word is not None and match["letter"] in "AaIi" and word.strip() not in _JOINS
 
 
 def _holds(text: str, part: str) -> bool:

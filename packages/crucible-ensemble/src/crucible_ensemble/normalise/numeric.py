@@ -9,7 +9,7 @@ from fractions import Fraction
 # Possessive quantifiers keep the search linear; what they take is taken apart below.
 _NUMBER = re.compile(
     r"(?<![\w.])(?<!\d,)"
-    r"(?:(?<![\w)\].])(?P<sign>[+-]))?[$€£¥]?(?P<sign2>(?<![-+])-)?"
+    r"(?:(?<![\w)\].])(?P<sign>[+-]))?(?:[$€£¥](?P<sign2>-)?)?"
     r"(?P<whole>\d(?:,?\d)*+)(?P<decimals>\.\d++)?(?:[eE](?P<exp>[+-]?\d{1,3}+)(?!\d))?"
     r"(?:/(?P<den>\d++))?(?![^\W\d_])"
 )
