@@ -323,7 +323,7 @@ class Dataset(Sequence[Item]):
         }  # fmt: skip
 
     def to_jsonl(self, path: Path | str) -> None:
-        """Write one item per line; `load(name, path=..., fields=FieldMap.items())` reads it."""
+        """Write one item per line; `load(name, path=..., fields=FieldMap.of_items())` reads it."""
         with Path(path).open("w", encoding="utf-8", newline="\n") as file:
             for item in self._items:
                 file.write(json.dumps(item.to_dict(), sort_keys=True) + "\n")

@@ -188,9 +188,14 @@ class _Parent:
         return data
 
     async def end(self) -> None:
-        """Kill it with everything it started."""
+        """Kill it with everything it started, and see it gone."""
+        group = self._process.pid
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(group, signal.SIGKILL)
         await self._process.aclose()
+        with suppress(ProcessLookupError, PermissionError):
+            for _ in range(100):  # a second at most: where nobody reaps orphans, they stay
+                os.killpg(group, 0)
+                await anyio.sleep(0.01)
         with suppress(OSError):
             self._folder.rmdir()

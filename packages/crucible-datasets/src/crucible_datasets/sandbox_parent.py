@@ -164,6 +164,8 @@ def program_process(
         if "pid" in walls.up and "mount" in walls.up:
             with walls.building("proc"):
                 mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        else:
+            walls.missing.append("proc")
         powerless()
     os.chdir(folder)
     limits(request["timeout_s"], request["memory_bytes"])
@@ -333,6 +335,7 @@ def answer(
 
 def main(folder: str) -> None:
     """Serve requests until stdin ends."""
+    os.environ.clear()  # the interpreter itself may have put a locale there
     asked, told = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)

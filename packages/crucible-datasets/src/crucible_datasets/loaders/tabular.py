@@ -37,7 +37,7 @@ class FieldMap:
 
     @classmethod
     def of_items(cls) -> "FieldMap":
-        """Return the map that reads what `Dataset.to_jsonl` and `to_parquet` write."""
+        """Return the map that reads what `Dataset.to_jsonl` writes."""
         return cls(
             id="id",
             choices=lambda row: row.get("choices"),
@@ -68,10 +68,17 @@ class Tabular:
         total = 0
         for name, path in files.items():
             for number, row in rows(path, format=self.format, name=name):
-                yield self._item(row, total, name, number)
+                yield self.item(row, total, name, number)
                 total += 1
 
-    def _item(self, row: Row, position: int, file: str, number: int) -> Item:
+    def item(self, row: Row, position: int, file: str, number: int) -> Item:
+        """Return the item of a row.
+
+        Raises
+        ------
+        ParseError
+            Naming file and line, if a field is missing or not what it should be.
+        """
         f = self.fields
 
         def get(column: Column) -> Any:
