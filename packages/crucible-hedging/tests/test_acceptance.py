@@ -79,3 +79,14 @@ def test_a_window_that_never_forgets_does_not_follow():
     # The mutation of the specification.
     excess, over = slowdown(PercentileDelay(95, window=10_000), None, 0)
     assert excess > 100 or over > 1_000
+
+
+def test_a_plan_does_not_chase_the_luckiest_promise():
+    # 5 % stragglers at 5 % is a knife edge: an early delay with a low probability may look best by
+    # chance, and leaves stragglers alone. Without ties the worst of twelve such runs gained 0.40;
+    # the oracle's own plan averages 0.71.
+    for seed in (0, 1, 2):
+        policy, budget = AdaptiveDelay(budget=0.05, seed=seed), HedgeBudget(0.05)
+        requests(STRAGGLERS, policy, n=2_000, budget=budget, explore=0.1, seed=100 + seed)
+        report = requests(STRAGGLERS, policy, n=10_000, budget=budget, explore=0.1, seed=seed)
+        assert report.reduction() >= 0.65

@@ -11,6 +11,8 @@ from crucible_hedging.delays.policy import WhyNot
 if TYPE_CHECKING:
     from crucible_hedging.survival import Survival
 
+_TIE = 0.02  # of the gain; an estimated curve does not tell such plans apart
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -60,8 +62,10 @@ class AdaptiveDelay:
     are Kaplan-Meier curves, so attempts that were beaten count as longer than they were seen.
     Tried are d = 0, 32 order statistics up to Q(1 - 2 budget), at which S falls by equal factors,
     and from there to Q(1 - budget) every one (at most 96), since the best delay is often near that
-    edge. Planned anew every
-    max(50, window/20) attempts; where the curve does not fall to the budget, the last plan stays.
+    edge. Plans that lose at most 2 % of the best one's gain are ties, which go to the largest delay:
+    the curve is an estimate, and the very minimum over a hundred promises is often an early delay
+    with a low probability that looks best by chance. Planned anew every max(50, window/20)
+    attempts; where the curve does not fall to the budget, the last plan stays.
 
     References
     ----------
@@ -157,7 +161,7 @@ class AdaptiveDelay:
             return
         curve = curve_of(primaries)
         again = curve_of(backups) if len(backups) >= self._min_samples else curve
-        found = single_r(curve, again, budget=self._budget, percentile=self.percentile)
+        found = single_r(curve, again, budget=self._budget, percentile=self.percentile, tie=_TIE)
         if found is not None:
             delay_s, probability, predicted_s = found
             self.plan = Plan(

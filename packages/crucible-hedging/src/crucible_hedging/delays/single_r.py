@@ -12,11 +12,12 @@ _SLACK = 1e-12  # rounding of a product of some thousand factors
 
 
 def single_r(
-    curve: Survival, again: Survival, *, budget: float, percentile: float
+    curve: Survival, again: Survival, *, budget: float, percentile: float, tie: float = 0.0
 ) -> tuple[float, float, float] | None:
     """Return the best (delay, probability, predicted percentile); None if there is none.
 
-    `curve` is the survival function of the primary, `again` that of the backup.
+    `curve` is the survival function of the primary, `again` that of the backup. Plans that lose at
+    most the share `tie` of the best plan's gain are as good; of those, the latest is returned.
     """
     edge = curve.quantile(1 - budget)
     if edge == math.inf:
@@ -28,9 +29,12 @@ def single_r(
     with np.errstate(divide="ignore"):
         shares = np.minimum(1.0, budget / curve(delays))
     reached = _percentile(curve, again, delays, shares, 1 - percentile / 100)
-    best = np.lexsort((-delays, reached))[0]  # ties to the larger delay
-    if reached[best] == math.inf:
+    if reached.min() == math.inf:
         return None
+    smallest = reached.min()
+    gain = max(min(curve.quantile(percentile / 100), curve.times[-1]) - smallest, 0.0)
+    as_good = np.flatnonzero(reached <= smallest + tie * gain)
+    best = as_good[np.argmax(delays[as_good])]
     return float(delays[best]), float(shares[best]), float(reached[best])
 
 
