@@ -84,7 +84,22 @@ def test_the_numbers_are_those_of_the_result(spans):
     assert span.attributes["crucible.bench.outcome"] == "continuous"
 
 
-def test_an_error_is_seen_and_what_is_not_known_is_left_out(spans):
+def test_an_error_is_seen(spans):
+    with pytest.raises(ValueError, match="`rng` is required"):
+        permutation_test(X, Y)
+    (span,) = spans.get_finished_spans()
+    assert not span.status.is_ok
+    assert span.events[0].name == "exception"
+
+
+def test_a_comparison_and_what_it_calls_are_one_trace(spans):
+    compare_paired(X, Y, test="permutation", rng=1)
+    *inner, outer = spans.get_finished_spans()
+    assert outer.name == "crucible.bench.compare_paired"
+    assert {s.parent.span_id for s in inner} == {outer.context.span_id}
+
+
+def test_what_is_not_known_is_left_out(spans):
     flat = compare_paired([2.0, 2.0], [2.0, 2.0])
     assert flat.p_value is None
     attributes = spans.get_finished_spans()[-1].attributes

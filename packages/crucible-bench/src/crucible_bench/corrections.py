@@ -66,27 +66,31 @@ def correct(
 
 
 def adjust(p: Array, *, method: Method) -> Array:
-    """Return corrected p-values of checked ones, as an array; `correct` is for everything else."""
+    """Return corrected p-values of checked ones, as an array; `correct` is for everything else.
+
+    Works in place on few buffers: of a million, fresh memory would cost as much as sorting.
+    """
     m = p.size
-    order, ordered = _ascending(p)
-    ranks = np.arange(1, m + 1)
     if method == "none":
-        adjusted = p.copy()
-    elif method == "bonferroni":
-        adjusted = p * m
+        return p.copy()
+    if method == "bonferroni":
+        scaled = p * m
     else:
-        adjusted = np.empty(m)
-        if method == "holm":
-            adjusted[order] = np.maximum.accumulate(ordered * (m - ranks + 1))
+        order, scaled = _ascending(p)
+        ranks = np.arange(1.0, m + 1)
+        if method in ("holm", "hochberg"):
+            scaled *= np.subtract(m + 1, ranks, out=ranks)
         else:
-            factor = {
-                "hochberg": m - ranks + 1.0,
-                "benjamini_hochberg": m / ranks,
-                "benjamini_yekutieli": m / ranks * (1 / ranks).sum(),
-            }[method]
-            adjusted[order] = np.minimum.accumulate((ordered * factor)[::-1])[::-1]
-    np.minimum(adjusted, 1.0, out=adjusted)
-    return np.maximum(adjusted, p, out=adjusted)
+            scaled *= m * (1 / ranks).sum() if method == "benjamini_yekutieli" else m
+            scaled /= ranks
+        if method == "holm":
+            np.maximum.accumulate(scaled, out=scaled)
+        else:
+            np.minimum.accumulate(scaled[::-1], out=scaled[::-1])
+        ranks[order] = scaled  # back in the order of p, into memory that has served
+        scaled = ranks
+    np.minimum(scaled, 1.0, out=scaled)
+    return np.maximum(scaled, p, out=scaled)
 
 
 def _ascending(p: Array) -> tuple[NDArray[np.intp], Array]:
@@ -101,12 +105,14 @@ def _ascending(p: Array) -> tuple[NDArray[np.intp], Array]:
         order = np.argsort(p)
         return order, p[order]
     low = np.uint64((1 << (p.size - 1).bit_length()) - 1)
-    keys = (p + 0.0).view(np.uint64)  # + 0.0 takes the sign from -0.0
-    packed = (keys & ~low) | np.arange(p.size, dtype=np.uint64)
+    packed = (p + 0.0).view(np.uint64)  # + 0.0 takes the sign from -0.0
+    packed &= ~low
+    packed |= np.arange(p.size, dtype=np.uint64)
     packed.sort()
-    order = (packed & low).astype(np.intp)
-    ordered = p[order]
+    packed &= low
+    order = packed.view(np.int64).astype(np.intp, copy=False)
+    ordered = p.take(order)
     if (ordered[1:] < ordered[:-1]).any():
         order = order[np.argsort(ordered, kind="stable")]
-        ordered = p[order]
+        ordered = p.take(order)
     return order, ordered

@@ -11,8 +11,11 @@ from crucible_bench.results import Comparison
 @contextmanager
 def span(operation: str, **attributes: str | float | None) -> Iterator[trace.Span]:
     """Record a `crucible.bench.<operation>` span; without an SDK it records nothing."""
-    tracer = trace.get_tracer("crucible_bench")
-    with tracer.start_as_current_span(f"crucible.bench.{operation}") as current:
+    current = trace.get_tracer("crucible_bench").start_span(f"crucible.bench.{operation}")
+    if not current.is_recording() and not current.get_span_context().is_valid:
+        yield current  # no SDK and no parent: entering a context would be most of the cost
+        return
+    with trace.use_span(current, end_on_exit=True):
         note(current, **attributes)
         yield current
 
