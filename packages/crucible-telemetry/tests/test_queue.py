@@ -88,8 +88,14 @@ def test_a_stalled_store_spills_the_oldest_and_reads_them_back(tmp_path):
     experiment = start_experiment(name="stalled", store=store, max_block_s=0, **SMALL)
     experiment.record("first", n=0)
     assert store.waiting.wait(60)
-    for n in range(1, 5_000):
-        experiment.record("event", n=n)
+
+    def produce():
+        for n in range(1, 5_000):
+            experiment.record("event", n=n)
+
+    with pytest.warns(SpillWarning, match="the store cannot keep up") as warned:
+        produce()
+    assert len(warned) == 1
     stats = experiment.stats()
     assert stats.recorded == 5_000
     assert stats.stored == 0

@@ -2,13 +2,15 @@
 
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from crucible_telemetry.captured import Ended, Recorded
 from crucible_telemetry.enrich import Enricher
-from crucible_telemetry.errors import StoreStalledError
+from crucible_telemetry.errors import SpillWarning, StoreStalledError
 from crucible_telemetry.schema import Row
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Channel:
         self._gates: deque[threading.Lock] = deque()
         self._taking = threading.RLock()
         self._last_seq = 0
+        self._has_spilled = False
         self._owner: threading.Thread | None = None
 
     @property
@@ -239,3 +242,17 @@ class Channel:
                 raise StoreStalledError(waited, self.queued) from error
         for marker in markers:
             marker.reached.set()
+        self._say_once()
+
+    def _say_once(self) -> None:
+        if self._has_spilled:
+            return
+        self._has_spilled = True
+        # Where warnings are errors it must not become one of the caller's, whose event is safe.
+        with suppress(SpillWarning):
+            warnings.warn(
+                f"the store cannot keep up; events go to {self.spill.path} and come back by "
+                "themselves",
+                SpillWarning,
+                stacklevel=2,
+            )

@@ -36,7 +36,8 @@ def clean(value: object, *, depth: int = 0) -> Clean:
     Notes
     -----
     NaN and infinities become their names, integers beyond 64 bits decimal text, unknown objects
-    their `repr`. A negative zero becomes 0.0, which it equals, and NumPy scalars become Python's without counting as altered.
+    their `repr`. Without counting as altered, a negative zero becomes 0.0, which it equals, and
+    NumPy scalars become Python's.
     """
     if isinstance(value, Clean):
         return value

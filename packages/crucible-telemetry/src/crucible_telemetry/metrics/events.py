@@ -29,6 +29,7 @@ _TAKEN = tuple(
         "repeat",
     )
 )
+_REPEATED = (0, 3, 4, 5, 9)  # name, outcome, error_type, model, item_id
 _LINKS = tuple(INDEX[name] for name in ("trace_id", "span_id", "parent_span_id"))
 _WRITER, _SEQ, _RATE = INDEX["writer_id"], INDEX["seq"], INDEX["sample_rate"]
 
@@ -100,11 +101,17 @@ def load(
     events: list[MetricEvent] = []
     links: list[tuple[str | None, str | None, str | None]] = []
     sequences: dict[str, tuple[int, int]] = {}
+    texts: dict[str | None, str | None] = {}
     with located(experiment, store) as (opened, id):
         query.readable(opened, id)
         for row in query.rows(opened, Query(experiments=(id,), where=where)):
             taken = [row[at] for at in _TAKEN]
-            events.append(MetricEvent._make([*taken, 1 / row[_RATE]]))
+            for at in _REPEATED:
+                # A store returns the same text anew with every row.
+                taken[at] = texts.setdefault(taken[at], taken[at])
+            rate = row[_RATE]
+            taken.append(1.0 if rate == 1 else 1 / rate)
+            events.append(MetricEvent._make(taken))
             links.append((row[_LINKS[0]], row[_LINKS[1]], row[_LINKS[2]]))
             count, last = sequences.get(row[_WRITER], (0, 0))
             sequences[row[_WRITER]] = count + 1, max(last, row[_SEQ])
