@@ -14,6 +14,7 @@ from crucible_causaltrace.errors import (
     DuplicateEventError,
     ExportTooLargeError,
     InputTooLargeError,
+    MissingExtraError,
     SchemaVersionError,
     TraceParseError,
     UnknownEventError,
@@ -111,6 +112,14 @@ def test_add_gives_an_event_its_place():
     assert len(chain) == 3
     assert "c" in chain
     assert chain["c"].depends_on == ("a",)
+
+
+def test_adding_one_by_one_goes_on_after_the_last_place():
+    chain = chain_of(event("a"), event("b"))
+    kept = chain.filter(Q.regex("x") | Q.has("parent") | ~Q.type("nothing"))
+    chain.restore([event("z", order=7)])
+    assert [chain.add(event(id)).order for id in "cd"] == [8, 9]
+    assert kept.add(event("c")).order == 2
 
 
 def test_add_needs_what_the_event_names():
@@ -419,6 +428,7 @@ def test_a_notebook_shows_an_escaped_table():
         SchemaVersionError("9", "1", "x.json"),
         ExportTooLargeError(600, 500),
         InputTooLargeError(11, 10),
+        MissingExtraError("sql"),
         TraceParseError(parse_llm_output("</event>", "t").parse_report.issues),
     ],
 )

@@ -92,6 +92,13 @@ def test_the_most_similar_are_paired_first():
     assert [e.id for e in found.removed] == ["e1"]
 
 
+def test_the_best_pair_comes_first_though_another_was_met_before():
+    # Indel: 2*10/32 = .625 for the first, 2*17/38 = .89 for the second.
+    old = chain_of({"decision": "Use a cache"}, {"decision": "Use the big cache"})
+    found = diff(old, chain_of({"decision": "Use the big cache now"}))
+    assert [(p.old.id, p.new.id) for p in found.pairs] == [("e2", "e1")]
+
+
 def test_explicit_ids_pair_what_texts_would_not():
     old = chain_of({"id": "d1", "decision": "Use SQLite"}, {"id": "d2", "decision": "Stop"})
     new = chain_of({"id": "d2", "decision": "Stop"}, {"id": "d1", "decision": "Write nothing"})

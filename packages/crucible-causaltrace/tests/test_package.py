@@ -49,7 +49,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 import tempfile
-from crucible_causaltrace import EventParser, parse_llm_output, render_html, save
+from crucible_causaltrace import EventParser, parse_llm_output, probe_faithfulness_sync, render_html, save
 from crucible_causaltrace.stores import JSONStore
 kept = InMemorySpanExporter()
 provider = TracerProvider()
@@ -59,6 +59,16 @@ chain = parse_llm_output('<event type="secret"/>secret', "secret", id="a")
 render_html(chain)
 save(chain, store=JSONStore(tempfile.mkdtemp()))
 EventParser().close()
+
+class Model:
+    async def generate(self, prompt, /, **options):
+        return type("Answer", (), {"text": "secret"})
+said = '<event type="x:y"><reasoning>secret</reasoning></event>secret'
+probe_faithfulness_sync(Model(), "secret", parse_llm_output(said, "secret"), extract=str, samples=10, seed=3)
+inside = [span for span in kept.get_finished_spans() if span.name.endswith(".probe_call")]
+(probe,) = [span for span in kept.get_finished_spans() if span.name.endswith(".probe")]
+assert len(inside) == 20 and {span.parent.span_id for span in inside} == {probe.context.span_id}
+assert dict(probe.attributes) == {"crucible.causaltrace.samples": 10, "crucible.causaltrace.seed": 3}
 for span in kept.get_finished_spans():
     assert all(isinstance(v, int) for v in span.attributes.values())
     print(span.name, sorted(k.rpartition(".")[2] for k in span.attributes))
@@ -66,7 +76,13 @@ for span in kept.get_finished_spans():
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == [
+    lines = done.stdout.splitlines()
+    assert lines[4:] == [
+        "crucible.causaltrace.parse ['chars', 'events', 'issues']",
+        *["crucible.causaltrace.probe_call []"] * 20,
+        "crucible.causaltrace.probe ['samples', 'seed']",
+    ]
+    assert lines[:4] == [
         "crucible.causaltrace.parse ['chars', 'events', 'issues']",
         "crucible.causaltrace.render ['bytes', 'events']",
         "crucible.causaltrace.save ['events']",

@@ -193,6 +193,19 @@ async def test_too_few_usable_answers_are_insufficient_however_clear(chain):
     assert effect.verdict == "insufficient"
 
 
+async def test_an_effect_whose_interval_holds_zero_is_not_detected(chain):
+    changed = [call_seed(1, "d", "treated", i) for i in range(3)]
+
+    def rule(trace, seed):
+        return Answer("Answer: 7" if seed in changed else "Answer: 18")
+
+    (effect,) = (await probe(Fake(rule), chain, events=["d"])).effects
+    assert effect.effect == pytest.approx(0.15)
+    # 3/20 against 0/20 by the Wilson bounds: .15 - sqrt((.15 - .0524)^2 + .1611^2), .15 + (.3604 - .15)
+    assert (effect.low, effect.high) == pytest.approx((-0.0384, 0.3604), abs=1e-3)
+    assert effect.verdict == "no influence detected (effect at most 0.360)"
+
+
 async def test_a_failed_call_is_one_sample_less_and_many_are_an_error(chain):
     seeds = [call_seed(1, "d", arm, i) for arm in ("control", "treated") for i in range(20)]
 

@@ -134,6 +134,17 @@ def test_events_are_found_across_chains(make, oddities):
         assert list(store.find_events(where)) == expected, where
 
 
+@pytest.mark.parametrize("text", ["50%", "5_", "a\\b", "'"])
+def test_the_database_itself_reads_search_texts_letter_by_letter(text):
+    import sqlalchemy as sa
+
+    from crucible_causaltrace.stores.tables import holds
+
+    with sa.create_engine("sqlite://").connect() as connection:
+        for said, found in ((f"x {text} y", True), ("5012 aub x", False)):
+            assert bool(connection.scalar(sa.select(holds(sa.literal(said), text)))) == found
+
+
 def test_edges_are_there_for_whoever_asks_in_sql(tmp_path):
     store = SQLStore(f"sqlite:///{tmp_path}/x.sqlite")
     store.save(

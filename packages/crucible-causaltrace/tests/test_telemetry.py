@@ -345,6 +345,13 @@ def test_a_recorded_race_shows_who_called_and_who_won():
     assert vote.metadata["tie_policy"] == "seeded"
 
 
+def test_a_race_outside_an_ensemble_is_seen_too():
+    spans = [s for s in hedged_run() if s["span_id"] in ("h", "a1", "a2", "g3", "g4")]
+    cell = span("crucible.harness.cell", "m3", took=1)
+    chain = chain_from_events([cell, *spans], task="t")
+    assert (chain["g3"].depends_on, chain["g4"].depends_on) == (("a1",), ("a2",))
+
+
 def test_calls_that_no_attempt_can_be_told_from_stay_as_they_are():
     spans = [s for s in hedged_run() if s["span_id"] != "g3"]
     chain = chain_from_events(spans, task="t")

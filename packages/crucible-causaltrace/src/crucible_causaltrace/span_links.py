@@ -39,10 +39,10 @@ def link(
         _chain_attempts([p for p in places if made[p].type == "system:attempt"], spans, made)
         if made[above].type == "system:cascade":
             _chain_stages([p for p in places if spans[p]["name"] == _MEMBER], spans, made)
+        calls = [p for p in places if made[p].type in _CALLS]
+        hedges = [p for p in places if made[p].type == "system:hedge"]
+        raced = _attach_to_attempts(calls, hedges, under, spans, made)
         if spans[above]["name"] in _ONE_QUESTION:
-            calls = [p for p in places if made[p].type in _CALLS]
-            hedges = [p for p in places if made[p].type == "system:hedge"]
-            raced = _attach_to_attempts(calls, hedges, under, spans, made)
             _mark_retries([p for p in calls if p not in raced], spans, made)
     votes = {p for p, span in enumerate(spans) if span["name"] == "crucible.ensemble.vote"}
     for vote in votes:

@@ -16,8 +16,6 @@ MermaidFormat = Literal[
 _MOST_NODES = 500
 _LONGEST_LABEL = 80
 _UNSAFE = re.compile(r"[^A-Za-z0-9 .,_\-+/=!?\u0080-\U0010ffff]")
-# At the start of a label Mermaid would take these for Markdown: a list, a rule, a heading.
-_MARKDOWN = re.compile(r"(?:[0-9]+\.|[-+=_])")
 _STYLES = (
     "  classDef self_report stroke-dasharray: 5 4",
     "  classDef system_observed stroke-width: 1px",
@@ -136,7 +134,4 @@ def _cut(text: str) -> str:
 
 
 def _encode(text: str) -> str:
-    start = _MARKDOWN.match(text)
-    at = 0 if start is None else start.end()
-    head = "".join(f"#{ord(character)};" for character in text[:at])
-    return head + _UNSAFE.sub(lambda match: f"#{ord(match[0])};", text[at:])
+    return _UNSAFE.sub(lambda match: f"#{ord(match[0])};", text)
