@@ -2,7 +2,7 @@
 
 import typer
 
-from crucible_harness.cli import after, before, kit, running
+from crucible_harness.cli import after, before, importing, kit, running
 
 app = typer.Typer(
     help="Experiments on language models: reproducible, paired by item, and honest about what "
@@ -30,3 +30,4 @@ for command in (
     kit.doctor,
 ):
     app.command()(command)
+app.command(name="import")(importing.import_)

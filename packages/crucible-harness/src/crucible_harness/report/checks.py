@@ -3,9 +3,10 @@
 from crucible_harness import wording
 from crucible_harness.analysis import Analysis
 from crucible_harness.estimates import Estimate1
+from crucible_harness.panel import Panel
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.report.model import Block, Column, Paragraph, Section, Table, Text
-from crucible_harness.report.values import count, measured
+from crucible_harness.report.values import count, fixed, measured
 
 
 def diagnostics(run: RecordedRun, analysis: Analysis) -> Section:
@@ -22,7 +23,55 @@ def diagnostics(run: RecordedRun, analysis: Analysis) -> Section:
                 )
             )
         )
+    if analysis.panel is not None:
+        blocks += _together(analysis.panel)
     return Section(id="diagnostics", title="Diagnostics", blocks=tuple(blocks))
+
+
+def _together(panel: Panel) -> list[Block]:
+    """Say how much the models err together, and what choosing the best of them is worth."""
+    rows: tuple[tuple[Text, ...], ...] = tuple(
+        ((model,), (fixed(f"panel.{model}", accuracy),))
+        for model, accuracy in zip(panel.models, panel.accuracies, strict=True)
+    )
+    table = Table(
+        id="panel",
+        caption="The models that answered, on the first answer of each",
+        columns=(Column(title="model", numeric=False), Column(title="accuracy")),
+        rows=rows,
+        note=(count("panel.items", panel.items), " items that all of them answered."),
+    )
+    together: Text = ("Their errors do not vary enough to correlate. ",)
+    if panel.phi is not None:
+        together = (
+            "Their errors correlate by ",
+            fixed("panel.phi", panel.phi, digits=2, signed=True),
+            " on average over pairs, 95 % CI ",
+            *wording.interval("panel.phi_ci", (panel.phi_low, panel.phi_high)),
+            ". ",
+        )
+    if panel.n_eff is not None:
+        together += (
+            f"{len(panel.models)} of them are worth ",
+            fixed("panel.n_eff", panel.n_eff, digits=2),
+            " independent ones. ",
+        )
+    together += (
+        "No vote among them can be right on more than ",
+        fixed("panel.ceiling", panel.ceiling),
+        " of the items, 95 % CI ",
+        *wording.interval(
+            "panel.ceiling_ci", (panel.ceiling_low, panel.ceiling_high), signed=False
+        ),
+        f", since nobody is on the rest. {panel.best} looks best with ",
+        fixed("panel.best_naive", panel.best_naive),
+        "; chosen on some items and judged on others, the best has ",
+        fixed("panel.best_accuracy", panel.best_accuracy),
+        " ",
+        *wording.interval("panel.best_ci", (panel.best_low, panel.best_high), signed=False),
+        ".",
+    )
+    return [table, Paragraph(text=together)]
 
 
 def groups(run: RecordedRun, analysis: Analysis) -> list[Table]:
