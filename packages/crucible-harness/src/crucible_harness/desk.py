@@ -43,6 +43,10 @@ class Halted(Exception):
     """The run is ending and this call was not sent; its cell is left for the next process."""
 
 
+class LostCall(Exception):
+    """Nobody will ever know how a call ended: what made it is gone. It is sent again."""
+
+
 @dataclass(slots=True)
 class Desk:
     """What all cells of a run share.

@@ -8,6 +8,7 @@ HarnessError
     JournalWriteError      a finished call could not be written down (disk full?)
     JournalCorruptError    a row does not follow from the rows before it
     JournalVersionError    another version of this package wrote the journal
+    NotPicklableError      a model cannot travel to another process
     BudgetExceededError    the next call does not fit the budget, and that was to be an error
     HookError              a hook raised, and hooks were to be strict
     RunAbortedError        a hook asked for the end of the run
@@ -118,6 +119,17 @@ class JournalVersionError(HarnessError):
 
 def _version(journal: str, found: str, known: str) -> JournalVersionError:
     return JournalVersionError(journal, found=found, known=known)
+
+
+class NotPicklableError(HarnessError):
+    """A model cannot travel to another process; nothing has been sent."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        self.model, self.reason = model, reason
+        super().__init__(f"model {model!r} cannot be pickled, which an actor needs: {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.model, self.reason)
 
 
 class BudgetExceededError(HarnessError):

@@ -308,18 +308,6 @@ class Journal:
             }  # fmt: skip
         return found
 
-    def cell(self, condition: str, item: str, repeat: int) -> tuple[str, dict[str, Any]] | None:
-        """Return status and scores of the latest attempt of one cell."""
-        rows = self._store.query(
-            "SELECT status, scores, latency_s, cost_usd FROM cells WHERE design = :d AND "
-            "condition = :c AND item = :i AND repeat = :r ORDER BY n DESC LIMIT 1",
-            d=self.digest, c=condition, i=item, r=repeat,
-        )  # fmt: skip
-        if not rows:
-            return None
-        status, scores, latency, cost = rows[0]
-        return status, {"scores": json.loads(scores), "latency_s": latency, "cost_usd": cost}
-
     def events(self) -> list[dict[str, Any]]:
         """Return what happened to the run: kind, time (ns since 1970) and details of each."""
         rows = self._store.query(

@@ -14,13 +14,14 @@ from crucible_ensemble.errors import RateLimitError, TimedOutError
 from crucible_ensemble.model import Prompt
 from crucible_ensemble.prompts import to_messages
 from crucible_ensemble.seeds import sample_seed
-from crucible_harness.desk import Desk, Halted
+from crucible_harness.desk import Desk, Halted, LostCall
 from crucible_harness.errors import HarnessError, JournalWriteError, ProviderRefusedError
 from crucible_harness.ledger import Hold, Refused, name_of
 from crucible_harness.limits import Limiter
 from crucible_harness.schedule import Cell
 from crucible_harness.tables import Call, CallStatus, line
 
+_LOST_AT_MOST = 3  # times; whatever it is that kills what makes the call, it will not stop
 _SAMPLES_NAMED = 100  # seeds of a cell's samples are looked up that far
 
 
@@ -113,7 +114,7 @@ class JournaledModel:
             await running.wait()
         done = desk.in_flight[key] = anyio.Event()
         try:
-            return self._note(await self._send(key, text, same, sample, request), same)
+            return self._note(await self._sent(key, text, same, sample, request), same)
         except (Halted, Refused, HarnessError) as error:
             # An ensemble takes this for a member's failure; the cell must not be counted then.
             used.halted = used.halted or error
@@ -121,6 +122,17 @@ class JournaledModel:
         finally:
             del desk.in_flight[key]
             done.set()
+
+    async def _sent(
+        self, key: str, text: str, same: str, sample: int | None, request: Mapping[str, Any]
+    ) -> Completion:
+        """Send it, and again where it was lost: each time possibly billed."""
+        for _ in range(_LOST_AT_MOST - 1):
+            try:
+                return await self._send(key, text, same, sample, request)
+            except LostCall:
+                continue
+        return await self._send(key, text, same, sample, request)
 
     async def _send(
         self, key: str, text: str, same: str, sample: int | None, request: Mapping[str, Any]
@@ -221,6 +233,10 @@ class _Sent:
             with anyio.CancelScope(shield=True):
                 # Sent twice, it is billed like the copy that answered.
                 await self._end("cancelled", bill_usd=self._used.bills.get(self._same))
+            raise
+        except LostCall:
+            # Like a crash: no row, so that it stays possibly billed at its reservation.
+            desk.ledger.settle(self._hold, status="lost", bill_usd=None)
             raise
         except TimeoutError as error:
             said = str(error) or f"no answer within {desk.timeout_s} s"

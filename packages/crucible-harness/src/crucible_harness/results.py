@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,10 +76,29 @@ def _parquet(run: RecordedRun, columns: tuple[str, ...], rows: list[dict[str, An
         [(n, pa.int64() if n in whole else pa.string() if n in words else pa.float64())
          for n in columns]
     )  # fmt: skip
-    table = pa.table({name: [row[name] for row in rows] for name in columns}, schema=schema)
+    table = _table(schema, rows)
     temporary = run.path / ".results.parquet.writing"
     pq.write_table(table, temporary, compression="zstd")
     temporary.replace(run.path / "results.parquet")
+
+
+def _table(schema: Any, rows: list[dict[str, Any]]) -> Any:
+    """Return rows as an Arrow table. By way of JSON: from Python objects it would load pandas."""
+    import pyarrow.json as arrow_json
+
+    if not rows:
+        return schema.empty_table()
+    lines = [json.dumps({n: _finite(v) for n, v in row.items()}) + "\n" for row in rows]
+    text = "".join(lines).encode()
+    return arrow_json.read_json(
+        io.BytesIO(text),
+        read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        parse_options=arrow_json.ParseOptions(explicit_schema=schema),
+    ).combine_chunks()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _dead_letters(run: RecordedRun) -> Iterator[str]:

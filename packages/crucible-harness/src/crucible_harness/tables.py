@@ -32,7 +32,6 @@ TABLES: Mapping[str, Mapping[str, Type]] = {
     "events": {"design": "text", "kind": "text", "time_ns": "int", "detail": "text"},
 }  # fmt: skip
 UNIQUE: Mapping[str, tuple[str, ...]] = {
-    "intents": ("leaf_key", "attempt"),
     "calls": ("leaf_key", "attempt"),
     "cells": ("condition", "item", "repeat", "attempt"),
 }
