@@ -2,6 +2,7 @@
 
     python scripts/bench_hedging.py            # all of it, some minutes
     python scripts/bench_hedging.py --quick    # fewer requests
+    python scripts/bench_hedging.py --server   # completions of a real llama.cpp server
 
 Peers that are installed (group `peers`: hedge-python, httpx-hedged, asynchedging) run in the same
 process on the same traces; those that are not are left out.
@@ -19,7 +20,16 @@ import tracemalloc
 import anyio
 import numpy as np
 
-from crucible_hedging import AdaptiveDelay, HedgeBudget, Hedger, PercentileDelay, hedge, what_if
+from crucible_hedging import (
+    AdaptiveDelay,
+    HedgeBudget,
+    Hedger,
+    PercentileDelay,
+    ShadowLog,
+    hedge,
+    what_if,
+)
+from crucible_hedging.loadtest import open_loop
 from crucible_hedging.shadow import ShadowRecord
 from crucible_hedging.simulate import Lognormal, Pareto, Stragglers, oracle, requests
 
@@ -381,10 +391,80 @@ async def leaks(n):
         print(f"  {n // 2} calls, {name}: {running} attempts and {tasks} tasks left")
 
 
+async def a_real_server(n):
+    """Race completions of SmolLM2 on a llama.cpp server of our own, over loopback HTTP."""
+    import httpx
+
+    from crucible_ensemble import LlamaCppModel
+
+    server = LlamaCppModel(parallel=2)
+    client = httpx.AsyncClient(timeout=120)
+    words = random.Random(5)
+
+    async def complete():
+        response = await client.post(
+            f"{server.base_url}/completions",
+            json={
+                "model": server.name,
+                "prompt": "Write down a number: ",
+                "max_tokens": words.choice([2, 4, 8]),
+                "temperature": 1.0,
+            },
+        )
+        response.raise_for_status()
+        return response.json()["choices"][0]["text"]
+
+    try:
+        for _ in range(3):
+            await complete()
+        alone = float(np.median([await timed(complete) for _ in range(20)]))
+        rate = 0.25 / alone  # both copies of all of them: a quarter of what two slots can do
+        log = ShadowLog(measure=lambda text: {"chars": len(text)})
+        async with Hedger("off", shadow=log, shadow_rate=1.0, drain_s=60) as hedger:
+            report = await open_loop(lambda: hedger(complete), rate_per_s=rate, requests=n)
+        print(
+            f"\nSmolLM2 on llama.cpp, 2 slots, {n} requests at {rate:.1f}/s, both copies sent: "
+            f"P50 {report.p50_s:.3f} s, {report.failures} failures"
+        )
+        x = sorted(pair.primary_s for pair in log)
+        delays = [x[int(q * len(x))] for q in (0.5, 0.75, 0.9, 0.95)]
+        print(f"  {'delay s':>8} {'extra':>7} {'P95 s':>8} (95 % interval)")
+        ranks = np.corrcoef(*(np.argsort(np.argsort(c)) for c in zip(
+            *((p.primary_s, p.backup_s) for p in log), strict=True)))[0, 1]  # fmt: skip
+        curve = what_if(log, delays=[math.inf, *delays])
+        for row in curve.rows:
+            p95 = row.p95_s
+            print(f"  {row.delay_s:8.3f} {row.extra_ratio.value:7.1%} {p95.value:8.3f}"
+                  f" ({p95.low:.3f} to {p95.high:.3f})")  # fmt: skip
+        print(f"  rank correlation of the two copies: {ranks:.2f}")
+        for delay in ("off", "p90"):
+            async with Hedger(delay, budget=0.10) as hedger:
+                report = await open_loop(lambda: hedger(complete), rate_per_s=rate, requests=n)
+            figures = hedger.statistics()
+            print(
+                f"  {delay:4} live: P50 {report.p50_s:.3f} s, P95 {report.p95_s:.3f} s, "
+                f"extra {figures.extra_ratio:.1%}, wins {figures.wins} of {figures.hedged}"
+            )
+    finally:
+        await client.aclose()
+        await server.aclose()
+
+
+async def timed(call):
+    began = time.perf_counter()
+    await call()
+    return time.perf_counter() - began
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--server", action="store_true", help="only a real llama.cpp server")
+    options = parser.parse_args()
+    quick = options.quick
+    if options.server:
+        anyio.run(a_real_server, 100 if quick else 600)
+        return
     against_the_oracle(2 if quick else 10)
     print("\nmicroseconds per call (the bar is over a bare await)")
     n = 2_000 if quick else 20_000

@@ -83,9 +83,9 @@ def test_a_window_that_never_forgets_does_not_follow():
 
 def test_a_plan_does_not_chase_the_luckiest_promise():
     # 5 % stragglers at 5 % is a knife edge: an early delay with a low probability may look best by
-    # chance, and leaves stragglers alone. Without ties the worst of twelve such runs gained 0.40;
+    # chance, and leaves stragglers alone. Without ties these three runs gained 0.46, 0.40 and 0.48;
     # the oracle's own plan averages 0.71.
-    for seed in (0, 1, 2):
+    for seed in (4, 5, 6):
         policy, budget = AdaptiveDelay(budget=0.05, seed=seed), HedgeBudget(0.05)
         requests(STRAGGLERS, policy, n=2_000, budget=budget, explore=0.1, seed=100 + seed)
         report = requests(STRAGGLERS, policy, n=10_000, budget=budget, explore=0.1, seed=seed)

@@ -62,7 +62,7 @@ class AdaptiveDelay:
     are Kaplan-Meier curves, so attempts that were beaten count as longer than they were seen.
     Tried are d = 0, 32 order statistics up to Q(1 - 2 budget), at which S falls by equal factors,
     and from there to Q(1 - budget) every one (at most 96), since the best delay is often near that
-    edge. Plans that lose at most 2 % of the best one's gain are ties, which go to the largest delay:
+    edge. Plans that lose at most 2 % of the best one's gain are ties, which go to the latest delay:
     the curve is an estimate, and the very minimum over a hundred promises is often an early delay
     with a low probability that looks best by chance. Planned anew every max(50, window/20)
     attempts; where the curve does not fall to the budget, the last plan stays.
