@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from crucible_bench import bootstrap, compare
 from crucible_bench.clusters import cluster_mean, cluster_t
+from crucible_bench.effects import cohens_d, prob_superiority
 from crucible_bench.intervals import miettinen_nurminen, proportion_interval, tango
 from crucible_bench.means import one_sample_t, paired_t, welch_t
 from crucible_bench.meta import meta_analysis
+from crucible_bench.post_hoc import games_howell
 from crucible_bench.prediction_powered import prediction_powered_mean
 from crucible_bench.quantiles import quantile, quantile_difference
 from crucible_bench.sequential import confidence_sequence
@@ -37,7 +40,9 @@ def main() -> None:
         "--write", action="store_true", help="put the tables into docs/simulations.md"
     )
     arguments = parser.parse_args()
-    text = "\n\n".join(table(arguments.runs) for table in (rejections, units, coverage, watching))
+    text = "\n\n".join(
+        table(arguments.runs) for table in (rejections, units, choices, coverage, watching)
+    )
     print(text)
     if arguments.write:
         page = ROOT / "docs" / "simulations.md"
@@ -144,6 +149,49 @@ def units(runs: int) -> str:
     )
 
 
+# ------------------------------------------------------------- auto, and what it replaces
+
+
+def choices(runs: int) -> str:
+    """Type-I error of the default and of `test="auto"` where t is said to be in danger."""
+    settings: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]] = {
+        "normal: SD 3, n = 10 against SD 1, n = 30": lambda r: (
+            r.normal(0, 3, 10), r.normal(0, 1, 30)
+        ),
+        "exponential against normal, n = 20 each": lambda r: (
+            r.exponential(size=20), r.normal(1, 1, 20)
+        ),
+        "exponential: n = 10 against 40": lambda r: (
+            r.exponential(size=10), r.exponential(size=40)
+        ),
+        "normal: n = 5 each": lambda r: (r.normal(size=5), r.normal(size=5)),
+        "lognormal: n = 30 each": lambda r: (r.lognormal(size=30), r.lognormal(size=30)),
+    }  # fmt: skip
+    rows, few = [], runs // 2
+    for name, draw in settings.items():
+        rng = np.random.default_rng(SEED + 4)
+        hits = np.zeros(3, dtype=int)
+        for _ in range(few):
+            x, y = draw(rng)
+            auto = compare(x, y, test="auto", robustness=False, n_resamples=399, rng=rng)
+            hits += [gated(x, y), (welch_t(x, y).p_value or 1) <= 0.05, auto.p_value <= 0.05]
+        rows.append((name, *(share(int(h), few) for h in hits)))
+    return markdown(
+        "**Should a test of assumptions choose the test?** No difference of means; share of "
+        f"{few:,} studies with p <= .05.",
+        ("data", "gate: Shapiro-Wilk, then Levene", "Welch (default)", '`test="auto"`'),
+        rows,
+    )
+
+
+def gated(x: np.ndarray, y: np.ndarray) -> bool:
+    """Do what textbooks advise: Student's t only if both look normal and alike in spread."""
+    if min(stats.shapiro(x)[1], stats.shapiro(y)[1]) <= 0.05:
+        return bool(stats.mannwhitneyu(x, y)[1] <= 0.05)
+    same = stats.levene(x, y)[1] > 0.05
+    return bool(stats.ttest_ind(x, y, equal_var=bool(same))[1] <= 0.05)
+
+
 # ------------------------------------------------------------- intervals
 
 
@@ -224,6 +272,34 @@ def intervals(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, int, D
     yield "Miettinen-Nurminen: 40 against 40 at .9 and .8", runs, arms
     yield "Tango: 60 pairs, .05 and .10 discordant", runs, pairs
     yield "Wilson: n = 50 at .95", runs, right
+
+    sizes = np.repeat(np.arange(12), [2, 3, 4, 5, 6, 8, 3, 4, 5, 6, 2, 4])
+
+    def clustered() -> tuple[Any, float]:
+        x = rng.normal(size=12)[sizes] + rng.normal(size=sizes.size)
+        return cluster_t(x, sizes).interval, 0.0
+
+    def several() -> tuple[Any, float]:
+        groups = [rng.normal(0, sd, n) for sd, n in ((1, 12), (2, 20), (4, 8))]
+        found = games_howell(dict(enumerate(groups)))  # type: ignore[arg-type]
+        missed = [t.interval for t in found.values() if t.interval.low > 0 or t.interval.high < 0]
+        return (missed or [t.interval for t in found.values()])[0], 0.0
+
+    def standardised() -> tuple[Any, float]:
+        return cohens_d(rng.normal(0, 1, 20), rng.normal(0.5, 1, 20)).interval, 0.5
+
+    def superior() -> tuple[Any, float]:
+        chance = float(special.ndtr(0.5 / math.sqrt(2)))
+        return prob_superiority(rng.normal(0, 1, 20), rng.normal(0.5, 1, 20)).interval, chance
+
+    def studentised() -> tuple[Any, float]:
+        return bootstrap("mean", skewed(), n_resamples=999, rng=rng).interval, 1.0
+
+    yield "clusters of 2 to 8, ICC .5: CR2 t (`cluster=`)", runs, clustered
+    yield "Games-Howell: all three pairs at once, SD 1, 2, 4", runs // 4, several
+    yield "Cohen's d by noncentral t: n = 20 each, d = .5", runs // 4, standardised
+    yield "P(T>C) by Brunner-Munzel on the logit: the same data", runs // 2, superior
+    yield "studentised bootstrap of a mean: exponential, n = 20", runs // 2, studentised
 
     def median() -> tuple[Any, float]:
         return quantile(rng.exponential(size=60), 50).interval, math.log(2)

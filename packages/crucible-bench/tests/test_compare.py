@@ -166,3 +166,24 @@ def test_importing_the_package_and_every_name_loads_no_scipy(statement):
     code = f"{statement}; import sys; print(sorted({heavy!r} & {{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_without_its_extras_the_package_analyses_and_only_names_what_it_lacks():
+    code = (
+        "import sys\n"
+        "for name in ('statsmodels', 'statsmodels.api', 'pandas', 'altair', 'pingouin'):\n"
+        "    sys.modules[name] = None\n"
+        "import csv, io\n"
+        "from crucible_bench import bootstrap, compare, compare_multiple, compare_paired, describe, sample_size\n"
+        "from crucible_bench.power import McNemar\n"
+        "text = 'question,a,b\\n' + ''.join(f'q{i},{i % 3 > 0:d},{i % 4 > 0:d}\\n' for i in range(60))\n"
+        "rows = list(csv.DictReader(io.StringIO(text)))\n"
+        "a, b = ({r['question']: float(r[m]) for r in rows} for m in 'ab')\n"
+        "found = compare_paired(a, b, sesoi=0.1)\n"
+        "x, y = list(a.values()), list(b.values())\n"
+        "compare(x, y); compare_multiple({'a': x, 'b': y, 'c': y[::-1]}, paired=True); describe(x)\n"
+        "bootstrap('mean', x, rng=1); sample_size(McNemar(0.3), effect=0.1)\n"
+        "print(found.n_pairs, len(found._repr_html_()) > 500)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "60 True"

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from crucible_bench import compare
+from crucible_bench.errors import PseudoReplicationError
 from crucible_bench.multiple import MultipleComparison, compare_multiple
 from crucible_bench.post_hoc import dunnett, games_howell, tukey_hsd
 from crucible_bench.studies import ab_test, ablation, pareto_front, sweep
@@ -216,3 +218,37 @@ def test_the_pareto_front_leaves_out_what_is_dominated():
     front = pareto_front(cost, score, names=["small", "medium", "large"], n_resamples=50, rng=1)
     assert [point.name for point in front] == ["small", "medium"]
     assert front[1].probability > 0.9  # it is as good as "small" where only item 1 is drawn
+
+
+def test_equivalence_reads_the_input_that_comparisons_read():
+    a, b = SLEEP
+    plain = equivalence(a, b, margin=3, paired=True)
+    keyed = (
+        {f"q{i}": v for i, v in enumerate(a)},
+        {f"q{i}": v for i, v in reversed(list(enumerate(b)))},
+    )
+    assert equivalence(*keyed, margin=3, paired=True) == plain
+    holed = [float("nan"), *a[1:]]
+    assert equivalence(holed, b, margin=3, paired=True, nan="omit") == equivalence(
+        a[1:], b[1:], margin=3, paired=True
+    )
+    apart = equivalence(holed, b, margin=3, paired=False, nan="omit")
+    assert apart == equivalence(a[1:], b, margin=3, paired=False)
+    with pytest.raises(PseudoReplicationError, match="compare_paired"):
+        non_inferiority(*keyed, margin=3, paired=False)
+    with pytest.raises(PseudoReplicationError):
+        equivalence(a, b, margin=3, paired=True, ids=["x"] * 10)
+    with pytest.raises(ValueError, match='`missing` must be "raise" for independent arms'):
+        equivalence(a, b, margin=3, paired=False, missing="drop")
+
+
+def test_a_missing_score_leaves_its_cluster_label_out_too():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 12))
+    x[4] = np.nan
+    g, h = np.arange(12) // 2, 10 + np.arange(12) // 2
+    found = compare(x, y, cluster=(g, h), nan="omit")
+    kept = np.delete(np.arange(12), 4)
+    assert found.p_value == compare(x[kept], y, cluster=(g[kept], h)).p_value
+    assert (found.control.n, found.control.n_missing) == (11, 1)
+    assert found.icc is not None

@@ -5,6 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from crucible_bench import (
+    ab_test,
+    ablation,
+    bootstrap,
+    compare_multiple,
+    correct,
+    describe,
+    equivalence,
+    sweep,
+)
 from crucible_bench.bayes import compare_paired_counts, compare_proportions
 from crucible_bench.budget import plan_budget
 from crucible_bench.calibration import (
@@ -15,7 +25,10 @@ from crucible_bench.calibration import (
     maximum_calibration_error,
     reliability_curve,
 )
-from crucible_bench.fairness import demographic_parity, equalized_odds, four_fifths
+from crucible_bench.clusters import cluster_mean, variance_components
+from crucible_bench.diagnostics import check_assumptions
+from crucible_bench.effects import cohens_d
+from crucible_bench.fairness import demographic_parity, equalized_odds, four_fifths, group_rates
 from crucible_bench.judges import cohens_kappa, krippendorff_alpha, prediction_powered_mean
 from crucible_bench.meta import meta_analysis
 from crucible_bench.models import adjusted_difference, mixed_difference
@@ -23,6 +36,8 @@ from crucible_bench.power import Clustered, PairedT, TwoSampleT, sample_size
 from crucible_bench.quantiles import quantile, quantile_difference
 from crucible_bench.sequential import SequentialComparison
 from crucible_bench.simulated_power import simulate_power
+from crucible_bench.studies import pareto_front
+from crucible_bench.tost import non_inferiority
 
 CONFIDENCE, CORRECT = [0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0]
 SELECTED, GROUP = [1, 0, 1, 1, 0, 0] * 10, ["a", "b", "b"] * 20
@@ -53,6 +68,21 @@ RECORDS = {
     "ppi": lambda: prediction_powered_mean([1, 0, 1], [1, 0, 0], [1, 1]),
     "meta": lambda: meta_analysis([0.1, 0.4], [0.01, 0.02]),
     "one study": lambda: meta_analysis([0.1], [0.01]),
+    "description": lambda: describe([1.0, 2.0, 4.0, 4.0]),
+    "correction": lambda: correct([0.01, 0.2], family="two"),
+    "bootstrap": lambda: bootstrap("median", [1.0, 2.0, 5.0], n_resamples=50, keep=True, rng=0),
+    "equivalence": lambda: equivalence(CONFIDENCE, CONFIDENCE[::-1], margin=1, paired=False),
+    "non-inferiority": lambda: non_inferiority(CONFIDENCE, CONFIDENCE, margin=1, paired=True),
+    "cluster mean": lambda: cluster_mean([1.0, 2.0, 4.0, 4.0], [1, 1, 2, 2]),
+    "variance components": lambda: variance_components([[1.0, 2.0], [4.0, 4.0]]),
+    "study": lambda: ab_test(CONFIDENCE, CONFIDENCE[::-1], name="x", paired=True, sesoi=0.1),
+    "ablation": lambda: ablation(CONFIDENCE, {"part": CONFIDENCE[::-1]}),
+    "sweep": lambda: sweep({"a": CONFIDENCE, "b": CONFIDENCE[::-1]}, n_resamples=9, rng=0),
+    "pareto": lambda: pareto_front([[1.0, 2.0]], [[0.0, 1.0]], names=["only"], n_resamples=9, rng=0)[0],
+    "several": lambda: compare_multiple({"a": CONFIDENCE, "b": CORRECT, "c": CONFIDENCE[::-1]}, paired=True, rng=0),
+    "assumption": lambda: check_assumptions(CONFIDENCE, CORRECT, paired=False)[0],
+    "group rate": lambda: group_rates(SELECTED, GROUP)[0],
+    "effect": lambda: cohens_d([1.0, 1.0], [2.0, 2.0]),
     "gee": lambda: adjusted_difference(CLUSTERED, family="gaussian", **DATA),
     "mixed": lambda: mixed_difference(CLUSTERED, **DATA),
 }  # fmt: skip

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crucible_bench import clusters, effects, means, permutations, ranks, tables
-from crucible_bench.arrays import Array, by_id, duplicates, is_binary, item_means, scores
+from crucible_bench.arms import two_arms
+from crucible_bench.arrays import Array, is_binary
 from crucible_bench.conclusion import Question, conclude, repeated
-from crucible_bench.errors import PseudoReplicationError
 from crucible_bench.results import Alternative, Comparison, Effect, Interval, TestResult
 from crucible_bench.selection import Estimand, IndependentTest, choose
 from crucible_bench.verdicts import as_seed, check_question
@@ -92,18 +92,8 @@ def compare(
     t(8) = 7.00, p < .001, d = 4.43, 95% CI [1.93, 6.86]
     """
     check_question(confidence, sesoi, alternative)
-    if isinstance(control, Mapping) or isinstance(treatment, Mapping):
-        control, treatment, cluster, ids = _listed(control, treatment, cluster, ids)
-    first, second = (
-        scores(name, data, nan=nan)
-        for name, data in (("control", control), ("treatment", treatment))
-    )
-    _check_ids(ids, (len(first), len(second)), clustered=cluster is not None)
-    x, y = item_means(first), item_means(second)
-    keep = ~np.isnan(x), ~np.isnan(y)
-    groups = None if cluster is None else _labels(cluster, keep)
-    missing = int((~keep[0]).sum()), int((~keep[1]).sum())
-    x, y = scores("control", x[keep[0]]), scores("treatment", y[keep[1]])
+    arms = two_arms(control, treatment, cluster=cluster, ids=ids, nan=nan)
+    x, y, groups = arms.x, arms.y, arms.groups
     binary = is_binary(x, y)
     selection = choose(
         test, estimand, (x, y), paired=False, binary=binary, clustered=groups is not None
@@ -123,29 +113,10 @@ def compare(
         beside=lambda: _beside(
             x, y, groups, selection.test, binary, alternative, n_resamples, seed
         ),
-        components=repeated(first, second, groups),
+        components=repeated(*arms.raw, groups),
         counts=_counts(x, y) if binary else {},
-        n_missing=missing,
+        n_missing=arms.n_missing,
     )
-
-
-def _listed(
-    control: ArrayLike | Mapping[str, float],
-    treatment: ArrayLike | Mapping[str, float],
-    cluster: tuple[ArrayLike, ArrayLike] | None,
-    ids: object,
-) -> tuple[
-    list[float], list[float], tuple[ArrayLike, ArrayLike] | None, tuple[list[str], list[str]]
-]:
-    """Return mappings as sequences in order of their ids, with labels in the same order."""
-    if not (isinstance(control, Mapping) and isinstance(treatment, Mapping)):
-        raise ValueError("`control` and `treatment` must both be mappings, or neither")
-    if ids is not None:
-        raise ValueError("`ids` must be None where the scores are mappings: their keys are ids")
-    first, second = (None, None) if cluster is None else cluster
-    a, x, g = by_id("control", control, first)
-    b, y, h = by_id("treatment", treatment, second)
-    return x, y, None if g is None or h is None else (g, h), (a, b)
 
 
 def _run(
@@ -260,39 +231,6 @@ def _enumerable(groups: tuple[Array, Array], n_resamples: int, seed: int | None)
     if sum(counts) > 40:
         return False
     return seed is not None or math.comb(sum(counts), counts[0]) <= n_resamples
-
-
-def _labels(cluster: tuple[ArrayLike, ArrayLike], keep: tuple[Array, Array]) -> tuple[Array, Array]:
-    if len(cluster) != 2:
-        raise ValueError("`cluster` must be a pair of label sequences, one for each arm")
-    found = []
-    for name, labels, kept in zip(("control", "treatment"), cluster, keep, strict=True):
-        array = np.asarray(labels)
-        if array.shape != kept.shape:
-            raise ValueError(
-                f"`cluster` must have one label per {name} score, got {array.size} for {kept.size}"
-            )
-        found.append(array[kept])
-    return found[0], found[1]
-
-
-def _check_ids(
-    ids: tuple[Sequence[str], Sequence[str]] | None, sizes: tuple[int, int], *, clustered: bool
-) -> None:
-    if ids is None:
-        return
-    for arm, size in zip(ids, sizes, strict=True):
-        if len(arm) != size:
-            raise ValueError(f"`ids` must have one id per score, got {len(arm)} for {size}")
-        repeated = duplicates(arm)
-        if repeated and not clustered:
-            raise PseudoReplicationError(
-                repeated,
-                "put repeats into one row (items x repeats), or name them with cluster=",
-            )
-    shared = tuple(sorted(set(ids[0]) & set(ids[1])))
-    if shared:
-        raise PseudoReplicationError(shared, "they are in both arms: use compare_paired")
 
 
 def _counts(x: Array, y: Array) -> dict[str, float]:

@@ -1,16 +1,21 @@
 """Equivalence and non-inferiority: showing that a difference is too small to matter."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from crucible_bench import clusters, means
-from crucible_bench.arrays import Array, is_binary, item_means, pair, scores
+from crucible_bench.arms import two_arms
+from crucible_bench.arrays import Array, is_binary, item_means, pair
 from crucible_bench.proportion_intervals import miettinen_nurminen, score_z, tango, tango_z
 from crucible_bench.records import Record
 from crucible_bench.results import Alternative, Interval, TestResult
+
+Scores = ArrayLike | Mapping[str, float]
+Labels = ArrayLike | Mapping[str, object] | tuple[ArrayLike, ArrayLike] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +59,29 @@ class NonInferiorityResult(Record):
 
 
 def equivalence(
-    control: ArrayLike,
-    treatment: ArrayLike,
+    control: Scores,
+    treatment: Scores,
     *,
     margin: float | tuple[float, float],
     paired: bool,
     alpha: float = 0.05,
-    cluster: ArrayLike | tuple[ArrayLike, ArrayLike] | None = None,
+    cluster: Labels = None,
+    ids: Sequence[str] | tuple[Sequence[str], Sequence[str]] | None = None,
+    missing: Literal["raise", "drop"] = "raise",
+    nan: Literal["raise", "omit"] = "raise",
 ) -> EquivalenceResult:
     """Test whether a difference lies inside a margin (TOST).
 
     Parameters
     ----------
-    control, treatment : (items,) or (items, repeats) arrays
+    control, treatment : (items,) or (items, repeats) arrays, or mappings of item id to score
     margin : float > 0, or (lower < 0, upper > 0)
         In the score's unit, named before looking.
     paired : bool
     alpha : float, in (0, 0.5)
     cluster : labels, or a pair of them for independent arms, optional
+    ids, missing, nan
+        As for `compare_paired` and `compare`.
 
     Raises
     ------
@@ -97,7 +107,7 @@ def equivalence(
     low, high = margin if isinstance(margin, tuple) else (-margin, margin)
     if not (low < 0 < high and math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"`margin` must be > 0, or (lower < 0, upper > 0), got {margin}")
-    question = _Question(control, treatment, paired, cluster, alpha)
+    question = _Question(control, treatment, paired, cluster, alpha, ids, missing, nan)
     s_low, p_low = question.beyond(low, "greater")
     s_high, p_high = question.beyond(high, "less")
     p = None if p_low is None or p_high is None else max(p_low, p_high)
@@ -119,14 +129,17 @@ def equivalence(
 
 
 def non_inferiority(
-    control: ArrayLike,
-    treatment: ArrayLike,
+    control: Scores,
+    treatment: Scores,
     *,
     margin: float,
     paired: bool,
     higher_is_better: bool = True,
     alpha: float = 0.05,
-    cluster: ArrayLike | tuple[ArrayLike, ArrayLike] | None = None,
+    cluster: Labels = None,
+    ids: Sequence[str] | tuple[Sequence[str], Sequence[str]] | None = None,
+    missing: Literal["raise", "drop"] = "raise",
+    nan: Literal["raise", "omit"] = "raise",
 ) -> NonInferiorityResult:
     """Test whether treatment is worse than control by less than a margin.
 
@@ -134,6 +147,8 @@ def non_inferiority(
     ----------
     margin : float, > 0
         The largest loss that would be accepted, in the score's unit.
+    control, treatment, paired, alpha, cluster, ids, missing, nan
+        As for `equivalence`.
 
     See Also
     --------
@@ -141,7 +156,7 @@ def non_inferiority(
     """
     if not (margin > 0 and math.isfinite(margin)):
         raise ValueError(f"`margin` must be > 0, got {margin}")
-    question = _Question(control, treatment, paired, cluster, alpha)
+    question = _Question(control, treatment, paired, cluster, alpha, ids, missing, nan)
     limit = -margin if higher_is_better else margin
     statistic, p = question.beyond(limit, "greater" if higher_is_better else "less")
     both = question.interval(1 - 2 * alpha)
@@ -172,11 +187,14 @@ class _Question:
 
     def __init__(
         self,
-        control: ArrayLike,
-        treatment: ArrayLike,
+        control: Scores,
+        treatment: Scores,
         paired: bool,
-        cluster: ArrayLike | tuple[ArrayLike, ArrayLike] | None,
+        cluster: Labels,
         alpha: float,
+        ids: Any,
+        missing: Literal["raise", "drop"],
+        nan: Literal["raise", "omit"],
     ) -> None:
         if not 0 < alpha < 0.5:
             raise ValueError(f"`alpha` must be in (0, 0.5), got {alpha}")
@@ -184,15 +202,16 @@ class _Question:
             if isinstance(cluster, tuple):
                 raise ValueError("`cluster` must be one sequence of labels when paired")
             a, b, labels, _ = pair(
-                control, treatment, ids=None, cluster=cluster, missing="raise", nan="raise"
+                control, treatment, ids=ids, cluster=cluster, missing=missing, nan=nan
             )
             x, y = item_means(a), item_means(b)
         else:
-            x = item_means(scores("control", control))
-            y = item_means(scores("treatment", treatment))
             if cluster is not None and not isinstance(cluster, tuple):
                 raise ValueError("`cluster` must be a pair of label sequences, one for each arm")
-            labels = None
+            if missing != "raise":
+                raise ValueError(f'`missing` must be "raise" for independent arms, got {missing!r}')
+            arms = two_arms(control, treatment, cluster=cluster, ids=ids, nan=nan)
+            x, y, cluster, labels = arms.x, arms.y, arms.groups, None
         self.difference = float(y.mean() - x.mean())
         self.notes: tuple[str, ...] = ()
         self._t: Callable[[float, Alternative, float], TestResult] | None = None
