@@ -161,6 +161,9 @@ def _answers_queries(store: Store) -> None:
     ask("by outcome", Query(experiments=("exp_a", "exp_b"), outcomes=("timeout",)), [other])
     ask("since is inclusive", Query(experiments=one, since_ns=4), rows[3:])
     ask("until is exclusive", Query(experiments=one, until_ns=4), rows[:3])
+    hinted = store.scan(Query(experiments=one, columns=frozenset({"name"})))
+    found = [row[INDEX["name"]] for row in hinted]
+    _expect(found == ["odd", "even"] * 3, "the columns that are asked for are there", found)
     ask("by condition", Query(experiments=one, where=F("name") == "odd"), rows[::2])
     ask("by its negation", Query(experiments=one, where=~(F("seq") > 2)), rows[:2])
     above = F.attr("n") > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from crucible_telemetry.experiment import Experiment
-from crucible_telemetry.metrics.events import load
+from crucible_telemetry.metrics.events import MetricEvent, load
 from crucible_telemetry.metrics.report import Latency, Reliability
 from crucible_telemetry.metrics.summaries import latency_of, reliability_of, total_of
 from crucible_telemetry.stores.port import Store
@@ -73,10 +73,12 @@ def windows(
     if step < 1:
         raise ValueError(f"`step_s` must be at least a nanosecond, got {step_s}")
     loaded = load(experiment, store=store, names=names, timed_only=False)
-    return _windows(loaded.requests, width, step, align)
+    return _windows(loaded.requests, width, step, align, weighted=loaded.weighted)
 
 
-def _windows(events: list[Any], width: int, step: int, align: Align) -> Iterator[Window]:
+def _windows(
+    events: list[MetricEvent], width: int, step: int, align: Align, *, weighted: bool
+) -> Iterator[Window]:
     if not events:
         return
     starts = [event.start_ns for event in events]  # ordered, as they were read
@@ -88,7 +90,7 @@ def _windows(events: list[Any], width: int, step: int, align: Align) -> Iterator
             start_ns=start,
             end_ns=end,
             count=total_of([event.weight for event in inside]),
-            latency=latency_of(inside, 0.95) if inside else None,
-            reliability=reliability_of(inside, 0.95) if inside else None,
+            latency=latency_of(inside, 0.95, weighted=weighted) if inside else None,
+            reliability=reliability_of(inside, 0.95, weighted=weighted) if inside else None,
         )
         start += step

@@ -18,15 +18,18 @@ def cost_of(loaded: Loaded, *, ok: int) -> Cost:
     known: list[float] = []
     unknown: list[float] = []
     by_model: dict[str, list[float]] = {}
-    per_request: dict[int, list[float]] = {}
+    of_request: list[float | None] = [None] * len(events)
     priceless: set[int] = set()
     for at, event in enumerate(events):
         if not loaded.counted[at]:
             continue
-        if event.cost_usd is not None and not stated_inside[at]:
-            amounts.append(event.cost_usd * event.weight)
+        cost = event.cost_usd
+        if cost is not None and not stated_inside[at]:
+            amounts.append(cost * event.weight)
             known.append(event.weight)
-            per_request.setdefault(owner[at], []).append(event.cost_usd)
+            request = owner[at]
+            if request != ROOT:
+                of_request[request] = (of_request[request] or 0.0) + cost
             if event.model is not None:
                 by_model.setdefault(event.model, []).append(amounts[-1])
         has_tokens = event.input_tokens is not None or event.output_tokens is not None
@@ -34,20 +37,22 @@ def cost_of(loaded: Loaded, *, ok: int) -> Cost:
             unknown.append(event.weight)
             priceless.add(owner[at])
     total = math.fsum(amounts) if amounts else None
-    of_requests = sorted(
-        (math.fsum(parts), events[request].weight)
-        for request, parts in per_request.items()
-        if request != ROOT and request not in priceless
+    requests = sorted(
+        [
+            (cost, events[at].weight)
+            for at, cost in enumerate(of_request)
+            if cost is not None and at not in priceless
+        ]
     )
-    values = [cost for cost, _ in of_requests]
-    weights = [weight for _, weight in of_requests]
+    values = [cost for cost, _ in requests]
+    weights = [weight for _, weight in requests]
     return Cost(
         total_usd=total,
         known=total_of(known),
         unknown=total_of(unknown),
         by_model={model: math.fsum(by_model[model]) for model in sorted(by_model)},
-        per_request_mean_usd=math.fsum(c * w for c, w in of_requests) / math.fsum(weights)
-        if of_requests
+        per_request_mean_usd=math.fsum([c * w for c, w in requests]) / math.fsum(weights)
+        if requests
         else None,
         per_request_median_usd=weighted_quantile(values, weights, 0.5),
         per_success_usd=total / ok if total is not None and ok and not unknown else None,

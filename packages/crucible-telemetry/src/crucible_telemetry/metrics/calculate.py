@@ -57,19 +57,18 @@ def calculate_metrics(
     """
     check_confidence(confidence)
     loaded = load(experiment, store=store, names=names, where=where)
-    requests = loaded.requests
-    reliability = reliability_of(requests, confidence)
+    requests, weighted = loaded.requests, loaded.weighted
+    reliability = reliability_of(requests, confidence, weighted=weighted)
     cost = cost_of(loaded, ok=reliability.ok)
     failures = reliability.errors + reliability.timeouts
     judged = reliability.ok + failures
     elapsed = _elapsed_s(requests)
     total = reliability.total
-    estimated = any(event.weight != 1 for event in loaded.events)
     return MetricsReport(
         experiment_id=loaded.id,
         confidence=confidence,
         events=len(loaded.events),
-        latency=latency_of(requests, confidence),
+        latency=latency_of(requests, confidence, weighted=weighted),
         reliability=reliability,
         error_types=_error_types(requests),
         mtbf_s=elapsed / failures if failures and elapsed is not None else None,
@@ -80,8 +79,8 @@ def calculate_metrics(
         by_name=_groups(loaded, [e.name for e in loaded.events], confidence),
         by_model=_groups(loaded, _innermost_models(loaded), confidence),
         coverage=judged / total if total else None,
-        estimated=estimated,
-        warnings=tuple(_warnings(loaded, reliability, cost, judged, estimated=estimated)),
+        estimated=weighted,
+        warnings=tuple(_warnings(loaded, reliability, cost, judged)),
     )
 
 
@@ -108,8 +107,8 @@ def _groups(loaded: Loaded, keys: Sequence[str | None], confidence: float) -> di
             groups.setdefault(key, []).append(event)
     return {
         key: Group(
-            latency=latency_of(groups[key], confidence),
-            reliability=reliability_of(groups[key], confidence),
+            latency=latency_of(groups[key], confidence, weighted=loaded.weighted),
+            reliability=reliability_of(groups[key], confidence, weighted=loaded.weighted),
         )
         for key in sorted(groups)
     }
@@ -120,9 +119,7 @@ def _innermost_models(loaded: Loaded) -> list[str | None]:
     return [None if below else e.model for e, below in zip(loaded.events, inside, strict=True)]
 
 
-def _warnings(
-    loaded: Loaded, reliability: Reliability, cost: Cost, judged: int, *, estimated: bool
-) -> list[str]:
+def _warnings(loaded: Loaded, reliability: Reliability, cost: Cost, judged: int) -> list[str]:
     notes = []
     if reliability.total - judged:
         notes.append(
@@ -135,7 +132,7 @@ def _warnings(
         notes.append(
             f"{loaded.missing} events are missing from the store: their numbers are skipped."
         )
-    if estimated:
+    if loaded.weighted:
         notes.append(
             "Events were sampled: counts, sums and rates are estimates, each event standing for "
             "1 / sample_rate."

@@ -1,7 +1,8 @@
 """The events of one experiment as its metrics see them: few columns, and who lies inside whom."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,28 +10,27 @@ from crucible_telemetry import query
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.filters import Filter, check_filter
 from crucible_telemetry.metrics.lineage import ROOT, Lineage
-from crucible_telemetry.schema import INDEX
+from crucible_telemetry.schema import INDEX, Row
 from crucible_telemetry.sources import located
 from crucible_telemetry.stores.port import Query, Store
 
-_TAKEN = tuple(
-    INDEX[name]
-    for name in (
-        "name",
-        "start_ns",
-        "duration_s",
-        "outcome",
-        "error_type",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "cost_usd",
-        "item_id",
-        "repeat",
-    )
+_TAKEN_NAMES = (
+    "name",
+    "start_ns",
+    "duration_s",
+    "outcome",
+    "error_type",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "item_id",
+    "repeat",
 )
-_REPEATED = (0, 3, 4, 5, 9)  # name, outcome, error_type, model, item_id
-_LINKS = tuple(INDEX[name] for name in ("trace_id", "span_id", "parent_span_id"))
+_LINK_NAMES = ("trace_id", "span_id", "parent_span_id")
+_COLUMNS = frozenset({*_TAKEN_NAMES, *_LINK_NAMES, "writer_id", "seq", "sample_rate"})
+_TAKEN = tuple(INDEX[name] for name in _TAKEN_NAMES)
+_LINKS = tuple(INDEX[name] for name in _LINK_NAMES)
 _WRITER, _SEQ, _RATE = INDEX["writer_id"], INDEX["seq"], INDEX["sample_rate"]
 
 
@@ -70,6 +70,7 @@ class Loaded:
     is_request: list[bool]
     owner: list[int]
     counted: list[bool]
+    weighted: bool
     missing: int
 
     @property
@@ -99,24 +100,11 @@ def load(
     check_names(names)
     check_filter(where)
     events: list[MetricEvent] = []
-    links: list[tuple[str | None, str | None, str | None]] = []
     sequences: dict[str, tuple[int, int]] = {}
-    texts: dict[str | None, str | None] = {}
     with located(experiment, store) as (opened, id):
         query.readable(opened, id)
-        for row in query.rows(opened, Query(experiments=(id,), where=where)):
-            taken = [row[at] for at in _TAKEN]
-            for at in _REPEATED:
-                # A store returns the same text anew with every row.
-                taken[at] = texts.setdefault(taken[at], taken[at])
-            rate = row[_RATE]
-            taken.append(1.0 if rate == 1 else 1 / rate)
-            events.append(MetricEvent._make(taken))
-            links.append((row[_LINKS[0]], row[_LINKS[1]], row[_LINKS[2]]))
-            count, last = sequences.get(row[_WRITER], (0, 0))
-            sequences[row[_WRITER]] = count + 1, max(last, row[_SEQ])
-    lineage = Lineage(links)
-    del links
+        rows = query.rows(opened, Query(experiments=(id,), where=where, columns=_COLUMNS))
+        lineage = Lineage(_read(rows, events, sequences))
     is_request = _requests(events, lineage, names, timed_only=timed_only)
     owner = lineage.nearest(is_request)
     return Loaded(
@@ -126,8 +114,46 @@ def load(
         is_request=is_request,
         owner=owner,
         counted=[names is None or at != ROOT for at in owner],
+        weighted=any(event.weight != 1 for event in events),
         missing=0 if where is not None else sum(last - n for n, last in sequences.values()),
     )
+
+
+def _read(
+    rows: Iterable[Row], events: list[MetricEvent], sequences: dict[str, tuple[int, int]]
+) -> Iterator[tuple[str | None, str | None, str | None]]:
+    """Yield who each row is and inside what, filling the other two on the way."""
+    taken, linked, make = itemgetter(*_TAKEN), itemgetter(*_LINKS), MetricEvent._make
+    texts: dict[str | None, str | None] = {}
+    same = texts.setdefault
+    for row in rows:
+        name, start, duration, outcome, error, model, tokens_in, tokens_out, cost, item, repeat = (
+            taken(row)
+        )
+        rate = row[_RATE]
+        events.append(
+            make(
+                (
+                    # A store returns the same text anew with every row.
+                    same(name, name),
+                    start,
+                    duration,
+                    same(outcome, outcome),
+                    error,
+                    same(model, model),
+                    tokens_in,
+                    tokens_out,
+                    cost,
+                    same(item, item),
+                    repeat,
+                    1.0 if rate == 1 else 1 / rate,
+                )
+            )
+        )
+        writer, seq = row[_WRITER], row[_SEQ]
+        count, last = sequences.get(writer, (0, 0))
+        sequences[writer] = count + 1, seq if seq > last else last
+        yield linked(row)
 
 
 def _requests(

@@ -1,6 +1,6 @@
 """Which event lies inside which, so that nothing is counted twice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 ROOT = -1
@@ -11,23 +11,26 @@ class Lineage:
 
     Parameters
     ----------
-    identities : sequence of (trace_id, span_id, parent_span_id)
-        Hexadecimal or None. A parent that is not among them is no parent here.
+    identities : iterable of (trace_id, span_id, parent_span_id)
+        Hexadecimal or None; read once. A parent that is not among them is no parent here.
     """
 
-    def __init__(self, identities: Sequence[tuple[str | None, str | None, str | None]]) -> None:
-        traces: dict[str, int] = {}
-        positions: dict[int, int] = {}
-        for position, (trace, span, _) in enumerate(identities):
-            if trace is not None and span is not None:
-                number = traces.setdefault(trace, len(traces))
-                positions[number << 64 | int(span, 16)] = position
-        self.parents = [
-            ROOT
-            if trace is None or parent is None or trace not in traces
-            else positions.get(traces[trace] << 64 | int(parent, 16), ROOT)
-            for trace, _, parent in identities
-        ]
+    def __init__(self, identities: Iterable[tuple[str | None, str | None, str | None]]) -> None:
+        # Bytes, since a million pairs of text would take three times the memory.
+        own: list[bytes | None] = []
+        above: dict[int, bytes] = {}
+        for position, (trace, span, parent) in enumerate(identities):
+            own.append(None if trace is None or span is None else bytes.fromhex(trace + span))
+            if trace is not None and parent is not None:
+                above[position] = bytes.fromhex(trace + parent)
+        wanted = set(above.values())
+        positions = {
+            key: position for position, key in enumerate(own) if key is not None and key in wanted
+        }
+        self.parents = [ROOT] * len(own)
+        del own
+        for position, key in above.items():
+            self.parents[position] = positions.get(key, ROOT)
         self._cut_cycles()
 
     def covered(self, values: Sequence[Any]) -> list[bool]:

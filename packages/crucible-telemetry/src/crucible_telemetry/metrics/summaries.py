@@ -3,38 +3,37 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from crucible_telemetry.metrics.events import MetricEvent
-from crucible_telemetry.metrics.intervals import percentile, wilson, wilson_share
+from crucible_telemetry.metrics.intervals import percentile, quantile, wilson, wilson_share
 from crucible_telemetry.metrics.report import PERCENTILES, Latency, Percentile, Rate, Reliability
 
 
-def latency_of(events: Sequence[MetricEvent], confidence: float) -> Latency:
-    """Return the latency of events. Order statistics are of the sample itself."""
+def latency_of(events: Sequence[MetricEvent], confidence: float, *, weighted: bool) -> Latency:
+    """Return the latency of events; where their weights differ, percentiles have no interval."""
+    if not weighted:
+        return _plain(sorted(e.duration_s for e in events if e.duration_s is not None), confidence)
     pairs = sorted((e.duration_s, e.weight) for e in events if e.duration_s is not None)
     ordered = [duration for duration, _ in pairs]
     weights = [weight for _, weight in pairs]
-    alike = not weights or min(weights) == max(weights)
+    sample = _plain(ordered, confidence)
+    if not pairs or min(weights) == max(weights):
+        return replace(sample, count=total_of(weights))
     total = math.fsum(weights)
-    mean = math.fsum(x * w for x, w in pairs) / total if total else None
-    variance = None
-    if len(pairs) > 1 and mean is not None:
-        squares = math.fsum(w * (x - mean) ** 2 for x, w in pairs)
-        # Weights that are alike cancel; otherwise the effective number of events stands for n.
-        n = len(pairs) if alike else effective_number(weights)
-        variance = squares / total * n / (n - 1)
-    return Latency(
+    mean = math.fsum(x * w for x, w in pairs) / total
+    n = effective_number(weights)
+    squares = math.fsum(w * (x - mean) ** 2 for x, w in pairs)
+    variance = squares / total * n / (n - 1)
+    return replace(
+        sample,
         count=total_of(weights),
         mean_s=mean,
         median_s=weighted_quantile(ordered, weights, 0.5),
-        min_s=ordered[0] if ordered else None,
-        max_s=ordered[-1] if ordered else None,
-        stdev_s=None if variance is None else math.sqrt(variance),
+        stdev_s=math.sqrt(variance),
         variance=variance,
         percentiles=tuple(
-            percentile(ordered, p, confidence=confidence)
-            if alike
-            else Percentile(
+            Percentile(
                 p=p,
                 value_s=weighted_quantile(ordered, weights, p / 100),
                 low_s=None,
@@ -46,28 +45,50 @@ def latency_of(events: Sequence[MetricEvent], confidence: float) -> Latency:
     )
 
 
-def reliability_of(events: Sequence[MetricEvent], confidence: float) -> Reliability:
+def _plain(ordered: list[float], confidence: float) -> Latency:
+    n = len(ordered)
+    mean = math.fsum(ordered) / n if n else None
+    variance = None
+    if n > 1 and mean is not None:
+        variance = math.fsum([(x - mean) ** 2 for x in ordered]) / (n - 1)
+    return Latency(
+        count=n,
+        mean_s=mean,
+        median_s=quantile(ordered, 0.5) if n else None,
+        min_s=ordered[0] if n else None,
+        max_s=ordered[-1] if n else None,
+        stdev_s=None if variance is None else math.sqrt(variance),
+        variance=variance,
+        percentiles=tuple(percentile(ordered, p, confidence=confidence) for p in PERCENTILES),
+    )
+
+
+def reliability_of(
+    events: Sequence[MetricEvent], confidence: float, *, weighted: bool
+) -> Reliability:
     """Return counts of outcomes and rates; intervals are those of the sample's size."""
-    counts: Counter[str] = Counter()
-    weights: dict[str, list[float]] = {}
-    for event in events:
-        counts[event.outcome] += 1
-        weights.setdefault(event.outcome, []).append(event.weight)
-
-    def number(outcome: str) -> int:
-        return total_of(weights.get(outcome, []))
-
-    judged = [w for o in ("ok", "error", "timeout") for w in weights.get(o, ())]
-    failed = [w for o in ("error", "timeout") for w in weights.get(o, ())]
+    counts = Counter([event.outcome for event in events])
+    success = failure = None
+    if weighted:
+        weights: dict[str, list[float]] = {}
+        for event in events:
+            weights.setdefault(event.outcome, []).append(event.weight)
+        judged = [w for o in ("ok", "error", "timeout") for w in weights.get(o, ())]
+        failed = [w for o in ("error", "timeout") for w in weights.get(o, ())]
+        success = _rate(weights.get("ok", []), judged, confidence)
+        failure = _rate(failed, judged, confidence)
+        counts = Counter({outcome: total_of(found) for outcome, found in weights.items()})
+    failures = counts["error"] + counts["timeout"]
+    trials = counts["ok"] + failures
     return Reliability(
-        total=total_of([event.weight for event in events]),
-        ok=number("ok"),
-        errors=number("error"),
-        timeouts=number("timeout"),
-        cancelled=number("cancelled"),
-        unknown=number("unknown"),
-        success_rate=_rate(weights.get("ok", []), judged, confidence),
-        failure_rate=_rate(failed, judged, confidence),
+        total=total_of([event.weight for event in events]) if weighted else len(events),
+        ok=counts["ok"],
+        errors=counts["error"],
+        timeouts=counts["timeout"],
+        cancelled=counts["cancelled"],
+        unknown=counts["unknown"],
+        success_rate=success or wilson(counts["ok"], trials, confidence=confidence),
+        failure_rate=failure or wilson(failures, trials, confidence=confidence),
     )
 
 
@@ -90,11 +111,7 @@ def weighted_quantile(ordered: Sequence[float], weights: Sequence[float], q: flo
     if not ordered:
         return None
     if min(weights) == max(weights):
-        position = (len(ordered) - 1) * q
-        below = math.floor(position)
-        if below + 1 >= len(ordered):
-            return ordered[-1]
-        return ordered[below] + (position - below) * (ordered[below + 1] - ordered[below])
+        return quantile(ordered, q)
     target = q * math.fsum(weights[:-1])
     passed = 0.0
     for at, weight in enumerate(weights[:-1]):

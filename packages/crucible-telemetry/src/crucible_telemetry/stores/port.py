@@ -15,6 +15,7 @@ KINDS: tuple[Kind, ...] = ("experiment", "writer", "cursor")
 class Query:
     """Which rows, of which experiments; None does not restrict.
 
+    `columns` is a hint: the caller reads only these, and a store may leave the others None.
     `since_ns` is inclusive, `until_ns` exclusive, both by `start_ns`. `last_n` keeps the latest,
     `limit` the first of what is left. A store that cannot translate `where` into its own language
     asks `where.keeps(row)`.
@@ -26,6 +27,7 @@ class Query:
     since_ns: int | None = None
     until_ns: int | None = None
     where: Filter | None = None
+    columns: frozenset[str] | None = None
     last_n: int | None = None
     limit: int | None = None
 

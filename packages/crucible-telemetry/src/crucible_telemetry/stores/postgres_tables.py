@@ -97,8 +97,12 @@ class Tables:
             inner = latest.subquery().c
         else:
             inner = found.subquery().c
-        shown = [
-            sa.cast(inner[column.name], sa.Text()) if column.kind == "json" else inner[column.name]
+        shown: list[Any] = [
+            sa.null().label(column.name)
+            if query.columns is not None and column.name not in query.columns
+            else sa.cast(inner[column.name], sa.Text())
+            if column.kind == "json"
+            else inner[column.name]
             for column in COLUMNS
         ]
         text = sa.select(*shown).order_by(inner.start_ns, inner.writer_id, inner.seq)

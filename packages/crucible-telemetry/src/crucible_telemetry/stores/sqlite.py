@@ -148,8 +148,14 @@ class SQLiteStore:
             cursor = connection.execute(text, values)
             while found := cursor.fetchmany(_ROWS_PER_FETCH):
                 for row in found:
-                    ids = tuple(b and b.hex() for b in row[_FIRST_HEX:_AFTER_HEX])
-                    yield (*row[:_FIRST_HEX], *ids, *row[_AFTER_HEX:])
+                    trace, span, parent = row[_FIRST_HEX:_AFTER_HEX]
+                    yield (
+                        *row[:_FIRST_HEX],
+                        trace and trace.hex(),
+                        span and span.hex(),
+                        parent and parent.hex(),
+                        *row[_AFTER_HEX:],
+                    )
         finally:
             connection.close()
 

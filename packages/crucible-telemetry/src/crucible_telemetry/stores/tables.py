@@ -70,7 +70,9 @@ def select(query: Query) -> tuple[str, list[object]]:
         values.append(query.until_ns)
     if query.where is not None:
         where.append(condition(query.where, values))
-    names = ", ".join(["s.experiment_id", "s.writer_id", *(f"e.{column.name}" for column in _OWN)])
+    names = ", ".join(
+        ["s.experiment_id", "s.writer_id", *(_shown(c.name, query.columns) for c in _OWN)]
+    )
     text = (
         f"SELECT {names} FROM event e JOIN stream s ON s.id = e.stream_id "
         f"WHERE {' AND '.join(where)}"
@@ -84,6 +86,16 @@ def select(query: Query) -> tuple[str, list[object]]:
         text += " LIMIT ?"
         values.append(query.limit)
     return text, values
+
+
+# `last_n` and ORDER BY name these outside of the inner query.
+_ORDERED = frozenset({"start_ns", "seq"})
+
+
+def _shown(name: str, wanted: frozenset[str] | None) -> str:
+    if wanted is None or name in wanted or name in _ORDERED:
+        return f"e.{name}"
+    return f"NULL AS {name}"
 
 
 def condition(where: Filter, values: list[object]) -> str:
