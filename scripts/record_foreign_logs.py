@@ -114,7 +114,7 @@ def main() -> None:
 
 def record_inspect(work: Path, target: Path, base_url: str) -> None:
     (work / "tasks.py").write_text(INSPECT_TASK)
-    for kind in ("eval", "json"):
+    for kind in ("eval", "json"):  # the second with clustered standard errors
         logs = work / f"inspect-{kind}"
         _run(
             ["uv", "run", "--isolated", "--no-project", "--with", INSPECT, "--with", "openai",
@@ -128,7 +128,8 @@ def record_inspect(work: Path, target: Path, base_url: str) -> None:
         target.mkdir(exist_ok=True)
         for log in sorted(logs.glob(f"*.{kind}")):
             name = "hinted" if "hinted" in log.name else "plain"
-            shutil.copy(log, target / f"{name}.{kind}")
+            if kind == "eval" or name == "plain":
+                shutil.copy(log, target / f"{name}.{kind}")
 
 
 def record_lm_eval(work: Path, target: Path, base_url: str) -> None:
