@@ -117,6 +117,45 @@ def test_the_report_says_what_was_found_and_nothing_more(finished):
     assert "80 % power" in text
 
 
+def test_a_sequential_run_shows_where_it_stopped_and_by_what_evidence(replayed, options):
+    # harness specification, acceptance 8: e-value 14.4375 after 6 pairs, 26.8125 after 7
+    from crucible_harness.stopping import AlwaysValid
+
+    claim = Hypothesis(
+        id="h1", metric="accuracy", treatment="treatment", control="control", sesoi=0.05
+    )
+    experiment = replayed(
+        {"treatment": "1" * 30, "control": "0" * 30},
+        hypotheses=[claim],
+        stopping=AlwaysValid(hypothesis="h1", look_every=1),
+    )
+    path = run_sync(experiment, options=replace(options, concurrency=1)).path
+    files = report(path, formats=("markdown", "html"))
+    text = files["markdown"].read_text()
+    assert "Decided after item 7" in text
+    assert "14.4375" in text
+    assert "26.8125" in text
+    assert "stopping-path.svg" in text
+    assert "threshold 20" in files["html"].read_text()
+
+
+@pytest.mark.parametrize("format", ["markdown", "latex", "html", "json"])
+def test_one_broken_number_in_one_format_is_noticed(finished, format):
+    # What the test of equal numbers rests on: a number that is lost in a rendering is missed.
+    from crucible_harness.analysis import analyse_run
+    from crucible_harness.recorded import load_run
+    from crucible_harness.report import printed, rendered, written_report
+
+    run = load_run(finished)
+    whole = written_report(run, analyse_run(run))
+    page = rendered(whole, format)
+    value = next(v for v in whole.values() if v.id == "hb.difference")
+    assert printed(value, format) in page
+    broken = page.replace(printed(value, format), printed(replace(value, text="0.999"), format))
+    missing = [v for v in whole.values() if printed(v, format) not in broken]
+    assert value in missing
+
+
 def test_markdown_of_hostile_text_has_no_markup_of_its_own(hostile):
     text = report(hostile)["markdown"].read_text(encoding="utf-8")
     tokens = MarkdownIt("commonmark").enable(["table"]).parse(text)

@@ -72,7 +72,10 @@ class _About:
 
 
 def _bibtex(a: _About) -> str:
-    from crucible_harness.report.latex import escape
+    from crucible_harness.report import latex
+
+    def escape(text: str) -> str:
+        return latex.escape(text).replace("{-}", "-")  # hyphens do no harm in a list of sources
 
     fields = {
         "title": escape(a.title),

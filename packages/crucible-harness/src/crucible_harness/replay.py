@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from crucible_datasets import Dataset, Item, Provenance
+from crucible_datasets.items import FileHash
 from crucible_ensemble import Completion, Model
 from crucible_ensemble import errors as model_errors
 from crucible_ensemble.model import Prompt
@@ -149,15 +150,21 @@ def rebuild(run: RecordedRun) -> Experiment:
 def items_of(run: RecordedRun) -> Dataset:
     """Return the items of a run as the data set that they were drawn from."""
     about = run.design["dataset"]
-    known = dict(about["provenance"])
-    known["derivations"] = tuple(known.get("derivations", ()))
-    items = [
-        Item(id=i.id, input=i.input, expected=i.expected, metadata=i.metadata) for i in run.items
-    ]
+    known = {name: value for name, value in about["provenance"].items() if name != "schema"}
+    known["files"] = tuple(FileHash(**file) for file in known["files"])
+    known["derivations"] = tuple(known["derivations"])
+    lines = (run.path / "items.jsonl").read_bytes().split(b"\n")[:-1]
+    items = [_item(json.loads(line)) for line in lines]
     return Dataset(
-        items, name=about["name"], split=about["split"], task=about["task"],
-        provenance=Provenance(**known),
+        items, name=about["name"], split=about["split"], subset=about.get("subset"),
+        task=about["task"], provenance=Provenance(**known),
     )  # fmt: skip
+
+
+def _item(stored: dict[str, Any]) -> Item:
+    if stored.get("choices") is not None:
+        stored["choices"] = tuple(stored["choices"])
+    return Item(**stored)
 
 
 class _Recorded:

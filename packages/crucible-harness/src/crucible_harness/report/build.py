@@ -20,6 +20,7 @@ from crucible_harness.report.model import (
     Banner,
     Report,
 )
+from crucible_harness.report.stopping_path import stopping_path
 from crucible_harness.report.values import count
 
 
@@ -36,6 +37,7 @@ def build(run: RecordedRun, analysis: Analysis, *, traced: bool = False) -> Repo
         missing(analysis),
         diagnostics(run, analysis),
         planning(analysis),
+        stopping_path(analysis),
         deviations(analysis),
         exploratory(run, analysis),
         method(run, analysis),

@@ -200,6 +200,30 @@ def discordance(
     return _spec(alt.layer(bars, zero).properties(width=WIDTH, height=26 * len(rows)))
 
 
+def stopping_path(rows: Sequence[Mapping[str, object]], *, threshold: float) -> dict[str, Any]:
+    """Draw the e-value after each look, on a logarithmic axis, against the threshold.
+
+    Parameters
+    ----------
+    rows : mappings with keys items (int) and evidence (float, > 0)
+    """
+    import altair as alt
+
+    line = (
+        alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+        .mark_line(point=alt.OverlayMarkDef(size=55), strokeWidth=2, color=COLOURS[0])
+        .encode(
+            x=alt.X("items:Q", title="items", axis=alt.Axis(tickMinStep=1, tickCount=8)),
+            y=alt.Y("evidence:Q", title="e-value", scale=alt.Scale(type="log")),
+            tooltip=["items:Q", "evidence:Q"],
+        )
+    )
+    limit = alt.Chart(alt.Data(values=[{"limit": threshold}])).mark_rule(
+        strokeDash=[6, 4], color=COLOURS[1]
+    )
+    return _spec(alt.layer(line, limit.encode(y="limit:Q")).properties(width=WIDTH, height=240))
+
+
 def forest(
     rows: Sequence[Mapping[str, object]], total: Mapping[str, object], *, unit: str
 ) -> dict[str, Any]:
