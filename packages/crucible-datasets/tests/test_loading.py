@@ -378,6 +378,8 @@ def test_bad_arguments_are_named(options, message):
     ):  # fmt: skip
         with pytest.raises(ValueError, match=text):
             load(name, **more)
+    with pytest.raises(ValueError, match="`revision` must come with"):
+        load("gsm8k", path="x", revision="y")
 
 
 def test_samples_are_drawn_as_asked():

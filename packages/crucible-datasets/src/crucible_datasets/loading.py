@@ -96,7 +96,8 @@ def load(
     """
     if sum(source is not None for source in (path, url, hub)) > 1:
         raise ValueError("`path`, `url` and `hub` must not be given together")
-    if revision is not None and hub is None and registry.get(name) is None:
+    local = path is not None or url is not None
+    if revision is not None and (local or (hub is None and registry.get(name) is None)):
         raise ValueError(f"`revision` must come with `hub`, got {revision!r}")
     if sample_size is None and (sampling != "random" or stratify_by is not None):
         raise ValueError("`sampling` and `stratify_by` must come with `sample_size`")
