@@ -14,9 +14,9 @@ from crucible_hedging import (
     PercentileDelay,
     Workload,
     WorkloadDelays,
-    parse_delay,
 )
 from crucible_hedging.delays import Multipliers
+from crucible_hedging.delays.parse import parse_delay
 
 
 def fed(policy, latencies, **options):

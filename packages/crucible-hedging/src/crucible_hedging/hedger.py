@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 import random
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Sequence
@@ -28,6 +27,13 @@ from crucible_hedging.pairing import ShadowPairing
 from crucible_hedging.race import Keep, Race
 from crucible_hedging.recorder import InFlight, Recorder
 from crucible_hedging.request import Request
+from crucible_hedging.settings import (
+    as_budget,
+    check_hooks,
+    check_numbers,
+    check_shadow,
+    described,
+)
 from crucible_hedging.shadow import ShadowLog
 from crucible_hedging.statistics import ALL, HedgeStatistics, Tally
 from crucible_hedging.stream import HedgedStream, Opening
@@ -131,38 +137,13 @@ class Hedger:
         on_event: Outlet | None = None,
         seed: int = 0,
     ) -> None:
-        if budget is not None and not isinstance(budget, HedgeBudget):
-            if isinstance(budget, bool) or not 0 < budget <= 1:
-                raise ValueError(f"`budget` must be in (0, 1], a HedgeBudget or None, got {budget}")
-            budget = HedgeBudget(budget)
-        for name, count in (("max_keys", max_keys), ("stats_window", stats_window)):
-            if count < 1:
-                raise ValueError(f"`{name}` must be >= 1, got {count}")
-        if max_inflight is not None and max_inflight < 1:
-            raise ValueError(f"`max_inflight` must be >= 1 or None, got {max_inflight}")
-        if cancelled_cost not in ("full", "unknown"):
-            raise ValueError(
-                f'`cancelled_cost` must be "full" or "unknown", got {cancelled_cost!r}'
-            )
-        for name, share in (("explore", explore), ("shadow_rate", shadow_rate)):
-            if isinstance(share, bool) or not 0 <= share <= 1:
-                raise ValueError(f"`{name}` must be in [0, 1], got {share}")
-        if (shadow is None) != (shadow_rate == 0):
-            raise ValueError(
-                f"`shadow` and `shadow_rate` must be given together, got {shadow} and {shadow_rate}"
-            )
-        if isinstance(drain_s, bool) or not 0 <= drain_s < math.inf:
-            raise ValueError(f"`drain_s` must be a finite number >= 0, got {drain_s}")
-        if breaker is not None and not isinstance(breaker, Breaker):
-            raise TypeError(f"`breaker` must be a Breaker or None, got {breaker!r}")
-        for name, hook in (
-            ("accept", accept),
-            ("classify", classify),
-            ("cost", cost),
-            ("on_event", on_event),
-        ):
-            if hook is not None and not callable(hook):
-                raise TypeError(f"`{name}` must be callable, got {hook!r}")
+        budget = as_budget(budget)
+        check_numbers(
+            explore=explore, cancelled_cost=cancelled_cost, max_inflight=max_inflight,
+            max_keys=max_keys, stats_window=stats_window, drain_s=drain_s,
+        )  # fmt: skip
+        check_shadow(shadow, shadow_rate)
+        check_hooks(breaker=breaker, accept=accept, classify=classify, cost=cost, on_event=on_event)
         check_options(max_backups=max_backups, stagger=stagger)
         self.enabled = True
         self._budget = budget
@@ -204,27 +185,12 @@ class Hedger:
     @property
     def name(self) -> str:
         """Policy and budget in words; equal for equal settings, for an experiment's design."""
-        parts = [policy_name(self._policy_source)]
-        parts.append("no budget" if self._budget is None else f"budget {self._budget.name}")
-        if self.max_backups != 1:
-            parts.append(f"{self.max_backups} backups")
-        if self._stagger != 1.0:
-            parts.append(f"stagger {self._stagger:g}")
-        if self._in_flight.most is not None:
-            parts.append(f"at most {self._in_flight.most} in flight")
-        if self.eligible != 1.0:
-            share = "some keys" if callable(self.eligible) else f"{self.eligible:g} of requests"
-            parts.append(f"for {share}")
-        if not self._cancel:
-            parts.append("losers run on")
-        if self._explore != 0.1:
-            parts.append(f"explore {self._explore:g}")
-        if self._breaker is not None:
-            b = self._breaker
-            parts.append(f"breaker of {b.scope} ({b.failures} failures, {b.reset_s:g} s)")
-        if self._shadow_rate:
-            parts.append(f"shadow {self._shadow_rate:g}")
-        return ", ".join(parts)
+        return described(
+            policy_name(self._policy_source), budget=self._budget, max_backups=self.max_backups,
+            stagger=self._stagger, max_inflight=self._in_flight.most, eligible=self.eligible,
+            cancel=self._cancel, explore=self._explore, breaker=self._breaker,
+            shadow_rate=self._shadow_rate,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Hedger: {self.name}>"

@@ -98,9 +98,6 @@ class Track:
 
     def at(self, time: float, act: Callable[[], None]) -> Due:
         """Have something done then, or at once if that is past. `act` must not raise."""
-        if len(self._heap) > 2 * self._wanted + 64:
-            self._heap = [due for due in self._heap if due.act is not None]
-            heapq.heapify(self._heap)
         due = Due(time, next(self._turns), act)
         heapq.heappush(self._heap, due)
         self._wanted += 1
@@ -113,6 +110,9 @@ class Track:
         if due.act is not None:
             due.act = None
             self._wanted -= 1
+            if len(self._heap) > 2 * self._wanted + 64:
+                self._heap = [due for due in self._heap if due.act is not None]
+                heapq.heapify(self._heap)
 
     async def _keep_time(self) -> None:
         while True:
