@@ -204,6 +204,7 @@ async def test_tasks_are_named_as_asked(task_info, named, tracer):
         {"tags": "abc"}, {"tags": [1]}, {"metadata": {"x": object()}},
         {"metadata": {"x": math.nan}}, {"metadata": {"x": "\ud800"}}, {"seed": 1.5},
         {"seed": True}, {"task_info": "some"}, {"durability": "never"}, {"hypothesis": 1},
+        {"on_alert": print}, {"stamp_spans": True},
     ],
 )  # fmt: skip
 def test_a_bad_argument_to_start_names_itself_and_starts_nothing(wrong):

@@ -196,6 +196,29 @@ with start_experiment(name="x", store=sys.argv[1]) as experiment:
     )
 
 
+def test_spans_carry_the_stamp_of_their_experiment_if_asked(run_script):
+    run_script(
+        SDK
+        + """
+provider, exporter = TracerProvider(), InMemorySpanExporter()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+with start_experiment(name="stamped", condition="c", store=MemoryStore(), stamp_spans=True) as one:
+    span("inside")
+    with start_experiment(name="plain", store=MemoryStore()):
+        span("not stamped")
+span("outside")
+found = {s.name: dict(s.attributes) for s in exporter.get_finished_spans()}
+assert found["inside"] == {
+    "crucible.experiment.id": one.id,
+    "crucible.experiment.name": "stamped",
+    "crucible.experiment.condition": "c",
+}
+assert found["not stamped"] == found["outside"] == {}
+"""
+    )
+
+
 def test_a_store_that_traces_itself_is_not_captured(run_script):
     run_script(
         SDK

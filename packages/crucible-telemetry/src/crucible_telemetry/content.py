@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 DROPPED = "crucible.dropped"
@@ -18,6 +19,7 @@ _CONTENT = re.compile(
 )
 
 
+@lru_cache(maxsize=4_096)
 def is_content(name: str) -> bool:
     """Whether an attribute or a span event of this name holds content."""
     return _CONTENT.fullmatch(name) is not None

@@ -132,6 +132,10 @@ def start_experiment(
         raise ValueError(f'`task_info` must be "spans", "all" or "none", got {task_info!r}')
     if durability not in ("batched", "each"):
         raise ValueError(f'`durability` must be "batched" or "each", got {durability!r}')
+    if on_alert is not None and not alerts:
+        raise ValueError(f"`on_alert` must be None without `alerts`, got {on_alert!r}")
+    if stamp_spans and not capture_spans:
+        raise ValueError("`stamp_spans` must be False without `capture_spans`, got True")
     known_metadata = _json_safe(metadata)
     settings = Settings(
         task_info=task_info,

@@ -11,7 +11,7 @@ from crucible_telemetry.filters import F
 from crucible_telemetry.lines import line_of
 from crucible_telemetry.redaction import Redactor
 from crucible_telemetry.schema import COLUMNS, INDEX, Row
-from crucible_telemetry.stores.port import Query, Store
+from crucible_telemetry.stores.port import Erasing, Query, Store
 
 __all__ = ["check_redactor", "check_store", "example_row"]
 
@@ -63,6 +63,7 @@ def check_store(make_store: Callable[[], Store]) -> None:
         _appends_all_or_nothing,
         _keeps_documents,
         _serves_threads,
+        _erases_one_experiment,
     ):
         store = make_store()
         try:
@@ -230,6 +231,22 @@ def _serves_threads(store: Store) -> None:
     keys = [(row[INDEX["writer_id"]], row[INDEX["seq"]]) for row in found]
     wanted = [(f"{t:016x}", n + 1) for t in range(threads) for n in range(batches * size)]
     _expect(keys == wanted, "threads do not lose or double rows", len(keys))
+
+
+def _erases_one_experiment(store: Store) -> None:
+    if not isinstance(store, Erasing):
+        return
+    mine = [example_row(seq=n) for n in range(1, 4)]
+    other = example_row(experiment_id="exp_b")
+    store.append([*mine, other])
+    erased = store.erase("exp_a")
+    _expect(erased == 3, "erasing tells how many events there were", erased)
+    found = list(store.scan(Query(experiments=("exp_a", "exp_b"))))
+    _expect(found == [other], "it erases one experiment and no other", found)
+    _expect(store.erase("exp_a") == 0, "there is nothing to erase twice")
+    store.append(mine)
+    found = list(store.scan(Query(experiments=("exp_a",))))
+    _expect(found == mine, "what was erased can come back", found)
 
 
 def _expect(kept: bool, promise: str, found: object = None) -> None:

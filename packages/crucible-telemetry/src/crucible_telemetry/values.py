@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 LONGEST_TEXT = 10_000
@@ -76,7 +77,14 @@ def clean_attributes(attributes: Mapping[str, object]) -> tuple[dict[str, Any], 
     cleaned: dict[str, Any] = {}
     altered = []
     for key, value in attributes.items():
-        name = clean_text(str(key))
+        name = _clean_name(str(key))
+        kind = type(value)
+        if value is None or kind is bool or (kind is int and value in _INT64):
+            # Nearly all values that are not text, and there is nothing to clean in them.
+            cleaned[name] = value
+            if name != key:
+                altered.append(name)
+            continue
         item = clean(value)
         cleaned[name] = item.value
         if item.altered or name != key:
@@ -84,11 +92,20 @@ def clean_attributes(attributes: Mapping[str, object]) -> tuple[dict[str, Any], 
     return cleaned, altered
 
 
+# Made once: `json.dumps` makes an encoder for each call that is not all defaults.
+_ENCODE = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
+).encode
+
+
 def dump(value: object) -> str:
     """Return compact JSON with sorted keys: one value, one text."""
-    return json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
-    )
+    return _ENCODE(value)
+
+
+@lru_cache(maxsize=4_096)
+def _clean_name(key: str) -> str:
+    return clean_text(key)
 
 
 def _clean_mapping(value: Mapping[Any, object], depth: int) -> Clean:
