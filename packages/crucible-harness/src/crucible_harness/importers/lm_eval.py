@@ -31,15 +31,16 @@ def read_lm_eval(path: Path) -> ForeignLog:
     if task not in results["configs"]:
         raise ForeignLogError(str(path), f"has no task {task!r} in its results file")
     answers: dict[tuple[str, int], ForeignSample] = {}
-    for number, line in enumerate(path.open(encoding="utf-8"), 1):
-        try:
-            sample = _sample(json.loads(line), task)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ForeignLogError(
-                str(path), f"is truncated or foreign at line {number} ({type(error).__name__})"
-            ) from error
-        key = sample.item, sample.repeat
-        answers[key] = sample if key not in answers else _joined(answers[key], sample)
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                sample = _sample(json.loads(line), task)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ForeignLogError(
+                    str(path), f"is truncated or foreign at line {number} ({type(error).__name__})"
+                ) from error
+            key = sample.item, sample.repeat
+            answers[key] = sample if key not in answers else _joined(answers[key], sample)
     if not answers:
         raise ForeignLogError(str(path), "holds no samples")
     model = str(results.get("model_name") or results["config"].get("model"))
