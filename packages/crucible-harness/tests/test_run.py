@@ -187,6 +187,40 @@ def test_analysis_reads_the_folder_and_nothing_else(vote, options):
     )
 
 
+def test_every_span_below_a_cell_says_which_cell_it_belongs_to(vote, options):
+    from crucible_telemetry import SQLiteStore
+    from crucible_telemetry.query import events, experiments
+
+    options = replace(options, telemetry=True)
+    for _ in "ab":  # a second run in the process, and nothing twice
+        result = run_sync(vote(n=3, seed=len(list(options.directory.glob("*")))), options=options)
+    store = SQLiteStore(result.path / "telemetry.sqlite")
+    (recorded,) = experiments(store)
+    spans = {e.to_dict()["span_id"]: e.to_dict() for e in events(store, recorded.id)}
+    store.close()
+
+    def cell_of(span):
+        while span is not None and span["name"] != "crucible.harness.cell":
+            span = spans.get(span["parent_span_id"])
+        return span
+
+    below = [span for span in spans.values() if cell_of(span) not in (None, span)]
+    assert {span["name"] for span in below} >= {"crucible.ensemble.generate"}
+    for span in below:
+        cell = cell_of(span)
+        assert (span["item_id"], span["repeat"]) == (cell["item_id"], cell["repeat"])
+        assert span["attributes"]["crucible.condition"] == cell["attributes"]["crucible.condition"]
+    for span in spans.values():
+        assert ("crucible.condition" in span["attributes"]) == (cell_of(span) is not None)
+
+
+def test_other_votes_are_evaluated_on_the_responses_of_a_run(vote, options):
+    matrix = run_sync(vote(n=4), options=options).matrix()
+    assert len(matrix.items) == 4
+    assert len(matrix.models) == 1
+    assert sum(1 for _ in matrix) == 20
+
+
 def test_no_key_is_written_anywhere(options, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-4711")
     experiment = Experiment(

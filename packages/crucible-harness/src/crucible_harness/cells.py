@@ -1,17 +1,16 @@
 """One cell: the prompt is sent through the journal, the answer read and scored."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import anyio
-from opentelemetry import trace
 
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Model
 from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
 from crucible_ensemble.seeds import derive
+from crucible_harness.cell_spans import cell_span
 from crucible_harness.conditions import Condition
 from crucible_harness.desk import Desk
 from crucible_harness.errors import UnreachableModelError
@@ -51,7 +50,7 @@ async def answer_cell(
     record: dict[str, Any] = {"position": cell.position, "messages": messages}
     status, answer = "ok", None
     began = anyio.current_time()
-    with _cell_span(cell) as span:
+    with cell_span(cell) as span:
         try:
             answer = await _ask(model, messages, condition, seed, used, desk)
         except Exception as error:
@@ -86,20 +85,6 @@ async def answer_cell(
     return Outcome.of(
         record, condition=cell.condition, item=cell.item, repeat=cell.repeat, status=status
     )
-
-
-@contextmanager
-def _cell_span(cell: Cell) -> Iterator[trace.Span]:
-    with trace.get_tracer("crucible_harness").start_as_current_span(
-        "crucible.harness.cell",
-        attributes={
-            "crucible.condition": cell.condition,
-            "crucible.item.id": cell.item,
-            "crucible.repeat": cell.repeat,
-            "crucible.harness.schedule_position": cell.position,
-        },
-    ) as span:
-        yield span
 
 
 async def _ask(

@@ -8,6 +8,7 @@ from crucible_harness.ledger import CostSummary
 from crucible_harness.tables import CallKey
 
 if TYPE_CHECKING:
+    from crucible_ensemble.matrix import ResponseMatrix
     from crucible_harness.analysis import Analysis
 
 Status = Literal["complete", "budget", "failure_rate", "stopped_early", "deadline", "interrupted"]
@@ -55,6 +56,17 @@ class RunResult:
     wall_s: float
     analysis: "Analysis | None"
     warnings: tuple[str, ...]
+
+    def matrix(self) -> "ResponseMatrix":
+        """Return every response of the run, on which other votes are evaluated for nothing.
+
+        Returns
+        -------
+        crucible_ensemble.ResponseMatrix
+        """
+        from crucible_harness.responses import response_matrix
+
+        return response_matrix(self.path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe mapping, without the analysis."""

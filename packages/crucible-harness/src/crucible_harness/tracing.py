@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
+from crucible_harness.cell_spans import mark_spans
 from crucible_harness.experiment import Experiment
 from crucible_harness.files import replace_file
 from crucible_harness.folder import Folder
@@ -32,6 +33,7 @@ def captured(experiment: Experiment, folder: Folder, *, enabled: bool) -> Iterat
             store=store,
         )
         try:
+            mark_spans()
             yield
         finally:
             capture.stop()
