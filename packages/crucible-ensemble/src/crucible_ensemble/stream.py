@@ -62,6 +62,7 @@ async def open_stream(
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
     watcher = _Watcher(ensemble, early_stop_threshold, send)
     failed: list[Exception] = []
+    fault: Exception | None = None
 
     async def ask() -> None:
         async with send:
@@ -81,8 +82,12 @@ async def open_stream(
         group.start_soon(ask)
         try:
             yield events()
+        except Exception as error:  # noqa: BLE001 - raised below, without a group around it
+            fault = error
         finally:
             group.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
 
 
 class _Watcher:
