@@ -296,8 +296,8 @@ def intervals(rng: np.random.Generator, runs: int) -> Iterator[tuple[str, int, D
         return bootstrap("mean", skewed(), n_resamples=999, rng=rng).interval, 1.0
 
     yield "clusters of 2 to 8, ICC .5: CR2 t (`cluster=`)", runs, clustered
-    yield "Games-Howell: all three pairs at once, SD 1, 2, 4", runs // 4, several
-    yield "Cohen's d by noncentral t: n = 20 each, d = .5", runs // 4, standardised
+    yield "Games-Howell: all three pairs at once, SD 1, 2, 4", runs // 20, several
+    yield "Cohen's d by noncentral t: n = 20 each, d = .5", runs // 2, standardised
     yield "P(T>C) by Brunner-Munzel on the logit: the same data", runs // 2, superior
     yield "studentised bootstrap of a mean: exponential, n = 20", runs // 2, studentised
 
