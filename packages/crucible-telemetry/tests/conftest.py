@@ -1,4 +1,5 @@
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 from opentelemetry import trace
 
@@ -42,6 +44,10 @@ def real_server():
         server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
         yield server
     finally:
+        # "Immediate": nobody reads these tables again, and a checkpoint takes its time.
+        postmaster = psutil.Process(server.get_pid())
+        postmaster.send_signal(signal.SIGQUIT)
+        postmaster.wait(60)
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 

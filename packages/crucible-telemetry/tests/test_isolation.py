@@ -23,7 +23,6 @@ from crucible_telemetry.errors import ExperimentStateError, OpenSpansWarning
 EXPERIMENTS, TASKS, THREADS, EVENTS, SPANS = 100, 8, 2, 50, 10
 # Every store, and both event loops.
 BOTH = [
-    ("asyncio", "memory"),
     ("trio", "memory"),
     ("asyncio", "sqlite"),
     ("trio", "postgres"),
