@@ -273,10 +273,9 @@ def report(n: int, conditions: int) -> dict[str, Any]:
 
 def ray(n: int, takes_s: float) -> dict[str, Any]:
     """Run calls on two Ray actors, 50 at a time each; the start of Ray is not counted."""
-    from crucible_harness.executors.ray import RayExecutor
-
     import crucible_harness.dispatch as dispatch
     from crucible_harness import run_sync
+    from crucible_harness.executors.ray import RayExecutor
 
     facts: dict[str, Any] = {}
     work = dispatch.Dispatch.work

@@ -323,3 +323,30 @@ def test_a_cascade_over_a_vote_of_hedged_members_pays_each_leaf_call_once(option
     assert len({row["leaf_key"] for row in rows}) == len(rows) == 48
     assert result.cost.known_usd == pytest.approx(sum(row["cost_usd"] for row in rows))
     assert run_sync(experiment, options=options).calls_sent == 0
+
+
+def test_the_manifest_tells_uncommitted_code_apart(tmp_path, options, vote, monkeypatch):
+    def git(*words: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *words],
+            cwd=tmp_path, check=True, capture_output=True,
+        )  # fmt: skip
+
+    def hashed(n: int) -> str | None:
+        path = run_sync(vote(n=n), options=options).path
+        return json.loads((path / "manifest.json").read_text())["git_diff_sha256"]
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.py").write_text("1")
+    git("init")
+    git("add", "code.py")
+    git("commit", "-m", "code")
+    clean = hashed(2)
+    (tmp_path / "code.py").write_text("2")
+    second = hashed(3)
+    (tmp_path / "code.py").write_text("3")
+    third = hashed(4)
+    assert clean is None
+    assert len({second, third, None}) == 3
+    with pytest.raises(ValueError, match="`allow_dirty`"):
+        run_sync(vote(n=5), options=replace(options, allow_dirty=False))

@@ -1,5 +1,6 @@
 """The run folder: what is written before the first call, and the manifest beside it."""
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -174,6 +175,7 @@ def _manifest(experiment: Experiment, *, journal: str | None) -> dict[str, Any]:
         "platform": platform.platform(),
         "git_commit": commit,
         "git_dirty": dirty,
+        "git_diff_sha256": git_diff_sha256() if dirty else None,
         "dataset": experiment.frozen["dataset"],
         "models": {c["name"]: c["model"] for c in experiment.frozen["conditions"]},
         "keys_set": [name for name in KEYS if os.environ.get(name)],
@@ -201,19 +203,29 @@ def package_version(distribution: str) -> str | None:
 
 def git_state() -> tuple[str | None, bool | None]:
     """Return commit and whether there are uncommitted changes, where this runs in a checkout."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
+    return (
+        commit.decode().strip() if commit else None,
+        None if changes is None else bool(changes.strip()),
+    )
 
-    def ask(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *words], capture_output=True, text=True, timeout=5, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
 
-    commit = ask("rev-parse", "HEAD")
-    changes = ask("status", "--porcelain", "--untracked-files=no") if commit else None
-    return commit, None if changes is None else bool(changes)
+def git_diff_sha256() -> str | None:
+    """Return the SHA-256 of the uncommitted changes to tracked files; None outside of a checkout.
+
+    With the same commit and the same hash, two runs had the same code.
+    """
+    changes = _git("diff", "HEAD", "--binary")
+    return None if changes is None else hashlib.sha256(changes).hexdigest()
+
+
+def _git(*words: str) -> bytes | None:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 def now() -> str:
