@@ -231,12 +231,14 @@ class Ensemble:
     ) -> Completion:
         """Answer with the first text that gave the winning answer.
 
-        The vote is in `extra`. Without a winner, or below the quorum, the text is empty.
+        The vote is in `extra`. Without a winner, or below a quorum that was given, the text is
+        empty; without one, one answer that can be read is enough here, and `extra["support"]` says
+        how few they were.
         """
         prediction = await self._predict(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=None
         )
-        return completion_of(below_quorum(prediction, self._panel.quorum)[0], self.name)
+        return completion_of(below_quorum(prediction, self._panel.quorum or 1)[0], self.name)
 
     async def predict(
         self,
