@@ -64,6 +64,14 @@ async def test_a_survivor_has_full_consensus_and_little_support():
     assert prediction.metadata.known_cost_usd == pytest.approx(0.01)
 
 
+async def test_as_a_model_an_ensemble_answers_with_one_survivor_unless_a_quorum_was_given():
+    members = [fails("a"), says("1", "b"), fails("c")]
+    alone = await Ensemble(members).generate("?")
+    assert alone.text == "1"
+    assert alone.extra["support"] == pytest.approx(1 / 3)
+    assert (await Ensemble(members, quorum=2).generate("?")).text == ""
+
+
 async def test_no_answer_at_all_raises_with_every_reason():
     with pytest.raises(AllModelsFailedError, match="a: RateLimitError: too many"):
         await Ensemble([fails("a"), fails("b")]).predict("?")

@@ -9,7 +9,6 @@ from crucible_ensemble.completion import Completion
 from crucible_ensemble.confidence import ConfidenceSource
 from crucible_ensemble.errors import (
     AllModelsFailedError,
-    QuorumNotReachedError,
     UnsupportedOptionError,
 )
 from crucible_ensemble.executions import EXECUTIONS, ExecutionName, FixedHedge
@@ -19,12 +18,14 @@ from crucible_ensemble.live import LiveRun, OnResponse, Seeds
 from crucible_ensemble.member import Member
 from crucible_ensemble.model import Equivalence, Hedger, Model, Normaliser, Prompt, Vote
 from crucible_ensemble.normalise import NORMALISERS, NormaliserName
+from crucible_ensemble.outcome import completion_of, mark, mark_vote
 from crucible_ensemble.panel import Panel, Tie, conclude
 from crucible_ensemble.prediction import Prediction
 from crucible_ensemble.prompts import check_options, to_messages
+from crucible_ensemble.quorum import below_quorum, checked
 from crucible_ensemble.seating import chosen, panel_of
 from crucible_ensemble.seeds import call_seed, item_of, sample_seed
-from crucible_ensemble.spans import named, span
+from crucible_ensemble.spans import span
 from crucible_ensemble.stream import Event
 from crucible_ensemble.votes import VOTES, VoteName
 
@@ -230,12 +231,14 @@ class Ensemble:
     ) -> Completion:
         """Answer with the first text that gave the winning answer.
 
-        The vote is in `extra`. Without a winner, or below the quorum, the text is empty.
+        The vote is in `extra`. Without a winner, or below a quorum that was given, the text is
+        empty; without one, one answer that can be read is enough here, and `extra["support"]` says
+        how few they were.
         """
         prediction = await self._predict(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=None
         )
-        return _completion(_below_quorum(prediction, self._panel.quorum)[0], self.name)
+        return completion_of(below_quorum(prediction, self._panel.quorum or 1)[0], self.name)
 
     async def predict(
         self,
@@ -273,7 +276,7 @@ class Ensemble:
         prediction = await self._predict(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=item
         )
-        return _checked(prediction, self._panel.quorum)
+        return checked(prediction, self._panel.quorum)
 
     def stream(
         self,
@@ -392,9 +395,9 @@ class Ensemble:
                     raise
                 prediction = replace(prediction, item=item or named_item)
                 if voting.is_recording():
-                    _mark_vote(voting, prediction)
+                    mark_vote(voting, prediction)
             if current.is_recording():
-                _mark(current, prediction)
+                mark(current, prediction)
         if raise_failed and not prediction.metadata.answered:
             failures = prediction.metadata.failures or {
                 r.member: r.status for r in prediction.responses
@@ -455,89 +458,3 @@ def _raced(hedger: Hedger, execution: Execution) -> Execution:
     if not isinstance(execution, FixedHedge):
         raise ValueError(f'`hedger` must be None unless execution is "hedged", got {hedger!r}')
     return RacedHedge()
-
-
-def _needed(prediction: Prediction, quorum: int | None) -> int:
-    """Return the valid answers that are needed; a vote that ended early had enough."""
-    facts = prediction.metadata
-    if facts.execution in ("hedged", "cascade"):
-        return quorum or 1
-    if quorum is not None:
-        return quorum
-    return -(-facts.asked // 2) if facts.ended in ("all", "deadline") else 1
-
-
-def _below_quorum(prediction: Prediction, quorum: int | None) -> tuple[Prediction, int | None]:
-    """Return the prediction, as an abstention if the quorum was not reached, and the quorum."""
-    needed = _needed(prediction, quorum)
-    valid = prediction.metadata.valid
-    if valid >= needed:
-        return prediction, None
-    metadata = replace(prediction.metadata, winners=(), consensus=None, support=None,
-                       confidence=None, confidence_source=None)  # fmt: skip
-    reason = f"{valid} valid answers, {needed} needed"
-    return replace(
-        prediction, answer=None, text=None, abstained=True, reason=reason, metadata=metadata
-    ), needed
-
-
-def _checked(prediction: Prediction, quorum: int | None) -> Prediction:
-    prediction, needed = _below_quorum(prediction, quorum)
-    if needed is not None:
-        facts = prediction.metadata
-        raise QuorumNotReachedError(facts.valid, needed, facts.failures, prediction.responses)
-    return prediction
-
-
-def _completion(prediction: Prediction, name: str) -> Completion:
-    facts = prediction.metadata
-    return Completion(
-        text=prediction.text or "",
-        model=name,
-        served_by=",".join(facts.models_used) or None,
-        input_tokens=facts.input_tokens,
-        output_tokens=facts.output_tokens,
-        cost_usd=facts.cost_usd,
-        billed_usd=facts.billed_usd,
-        confidence=facts.confidence,
-        confidence_source=facts.confidence_source,
-        latency_s=facts.latency_s,
-        finish="stop",
-        simulated=facts.simulated,
-        extra={
-            "answer": prediction.answer,
-            "votes": dict(facts.votes),
-            "tied": list(facts.tied),
-            "consensus": facts.consensus,
-            "support": facts.support,
-            "failures": dict(facts.failures),
-            **({} if facts.cost_usd is not None else {"known_cost_usd": facts.known_cost_usd}),
-        },
-    )
-
-
-def _mark_vote(voting: Any, prediction: Prediction) -> None:
-    facts = prediction.metadata
-    marks = {
-        "answer_count": len(facts.votes),
-        "tied": bool(facts.tied),
-        "winner_score": None if prediction.answer is None else facts.votes.get(prediction.answer),
-    }
-    voting.set_attributes(named(marks))
-
-
-def _mark(current: Any, prediction: Prediction) -> None:
-    facts = prediction.metadata
-    marks = {
-        "called": facts.called,
-        "valid": facts.valid,
-        "consensus": facts.consensus,
-        "support": facts.support,
-        "tie": facts.tie,
-        "abstained": prediction.abstained,
-        "ended": facts.ended,
-        "hedged": facts.hedged,
-        "crucible.cost_usd": facts.cost_usd,
-        "crucible.simulated": facts.simulated or None,
-    }
-    current.set_attributes(named(marks))

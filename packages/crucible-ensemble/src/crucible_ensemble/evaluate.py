@@ -174,8 +174,8 @@ def predictions_of(
 
     Nothing is raised for an item without a quorum: it is an abstention, as in `predict_many`.
     """
-    from crucible_ensemble.ensemble import _below_quorum
     from crucible_ensemble.many import recounted
+    from crucible_ensemble.quorum import below_quorum
 
     panel = panel_for(matrix, strategy)
     keys = matrix.keys(strategy.normalise)
@@ -208,7 +208,7 @@ def predictions_of(
         prediction = conclude(
             panel, course, table, seed=strategy.seed, item=item, shown_seed=strategy.seed
         )
-        found.append(_below_quorum(prediction, strategy.quorum)[0])
+        found.append(below_quorum(prediction, strategy.quorum)[0])
     return recounted(found) if strategy.vote == "dawid_skene" else found
 
 

@@ -35,7 +35,7 @@ async def predict_many(
     Exception
         A fault of a vote or normaliser, always; a failed prompt with on_error="raise".
     """
-    from crucible_ensemble.ensemble import _below_quorum, _checked
+    from crucible_ensemble.quorum import below_quorum, checked
 
     if concurrency < 1:
         raise ValueError(f"`concurrency` must be >= 1, got {concurrency}")
@@ -58,9 +58,9 @@ async def predict_many(
                     item=item, batch=batch, raise_failed=on_error == "raise",
                 )  # fmt: skip
                 if on_error == "raise":
-                    prediction = _checked(prediction, quorum)
+                    prediction = checked(prediction, quorum)
                 else:
-                    prediction, _ = _below_quorum(prediction, quorum)
+                    prediction, _ = below_quorum(prediction, quorum)
             except Exception as error:  # noqa: BLE001 - raised below, without a group around it
                 error.add_note(f"item {item}")
                 failed.append(error)

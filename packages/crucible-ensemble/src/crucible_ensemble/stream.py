@@ -97,12 +97,12 @@ class _Watcher:
         self._ensemble, self._threshold, self._send = ensemble, threshold, send
 
     async def predict(self, prompt: "Prompt", options: dict[str, Any]) -> Prediction:
-        from crucible_ensemble.ensemble import _checked
+        from crucible_ensemble.quorum import checked
 
         prediction = await self._ensemble._predict(
             prompt, on_response=self._tell, enough=self._enough, **options
         )
-        return _checked(prediction, self._ensemble.panel.quorum)
+        return checked(prediction, self._ensemble.panel.quorum)
 
     async def _tell(self, response: Response, run: Any) -> None:
         await self._send.send(MemberArrived(response=response))

@@ -254,7 +254,7 @@ def _child(path: Path, settings: dict[str, int]) -> "tuple[subprocess.Popen[str]
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    process.terminate()
+    process.kill()  # its own handler of SIGTERM waits for ever; there is nothing to save
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
