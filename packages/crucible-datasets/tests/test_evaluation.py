@@ -32,7 +32,9 @@ def test_missing_unreadable_and_failed_answers_count_as_wrong():
 
 def test_half_of_the_predictions_missing_is_wrong_or_skipped_or_an_error():
     half = {i.id: i.expected for i in DEMO[:5]}
-    assert evaluate(half, DEMO).accuracy == 0.5
+    counted = evaluate(half, DEMO, metrics=["exact_match", "f1"])
+    assert (counted.accuracy, counted.metrics["f1"].value) == (0.5, 0.5)
+    assert counted.metrics["exact_match"].n == 10
     skipped = evaluate(half, DEMO, missing="skip")
     assert (skipped.accuracy, skipped.coverage, skipped.n_missing) == (1.0, 0.5, 5)
     with pytest.raises(PredictionError, match="5 items without a prediction") as caught:

@@ -206,7 +206,7 @@ def test_no_hollow_body_passes_a_test_of_humaneval(humaneval, body):
 def test_programs_are_put_together_from_chat_answers_and_continuations(humaneval):
     item = humaneval.by_id(
         "HumanEval/32"
-    )  # its prompt has an import and a helper before the function
+    )  # its prompt has an import and a function before the function
     function = "def find_zero" + (item.input + item.expected).split("def find_zero")[1]
     chat = f"Sure!\n```python\n{function}```\nIt works."
     further = f"{item.expected}\ndef another():\n    raise ValueError\nanother()\n"

@@ -46,7 +46,7 @@ async def run_code(
         Programs at the same time; the number of processors by default.
     assemble : {"auto", "continuation", "chat"}
         How output becomes a program: appended to the prompt and cut after the function, or the last
-        code block after the prompt's imports and helper functions. "auto" takes the block where the
+        code block after the prompt's imports and other functions. "auto" takes the block where the
         output defines the function.
 
     Returns

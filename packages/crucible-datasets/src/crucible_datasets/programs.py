@@ -23,7 +23,7 @@ def function_of(item: Item, output: str, *, assemble: Assemble = "auto") -> str:
     ----------
     assemble : {"auto", "continuation", "chat"}
         "continuation" appends to the prompt and cuts at the next thing on the top level; "chat"
-        puts the last code block after the prompt's imports and helpers.
+        puts the last code block after the prompt's imports and other functions.
     """
     entry_point = str(item.metadata["entry_point"])
     defined = re.search(rf"(?m)^[ \t]*(?:async )?def {re.escape(entry_point)}\b", output)
@@ -36,6 +36,6 @@ def function_of(item: Item, output: str, *, assemble: Assemble = "auto") -> str:
 
 
 def _preamble(prompt: str, entry_point: str) -> str:
-    """Return the prompt up to the function: its imports and helpers."""
+    """Return the prompt up to the function: its imports and other functions."""
     starts = [*re.finditer(rf"(?m)^def {re.escape(entry_point)}\b", prompt)]
     return prompt[: starts[-1].start()] if starts else prompt
