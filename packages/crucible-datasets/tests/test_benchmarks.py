@@ -118,6 +118,15 @@ def test_fever_has_its_published_claims(fever):
     assert soul_food == [[["Soul_Food_-LRB-film-RRB-", 0]]] * 5
 
 
+def test_fingerprints_are_those_of_the_specification(gsm8k_test, humaneval, mmlu):
+    # acceptance 2: computed from the official files by an independent script
+    assert [d.fingerprint() for d in (gsm8k_test, humaneval, mmlu)] == [
+        "b9c5e1ebe5b5c63940c99045a1410b7babf7cb53845a0e86a0375d5e7c10cdf5",
+        "037649d22ee63a41d5ee2e35d5689ac35b0b94f3728dbab5322dde7ff45b5fba",
+        "7e5c8db461451c9b81f4a9faeb6764fc5385183ae020c0c511deff7b58fbe822",
+    ]
+
+
 def test_every_item_of_every_file_is_valid(
     gsm8k_test, gsm8k_train, humaneval, mmlu, fever, scifact
 ):

@@ -12,7 +12,7 @@ from crucible_datasets import (
     sample,
     train_test_split,
 )
-from crucible_datasets.sampling import shares
+from crucible_datasets.sampling import order, shares
 
 
 def made(n, groups=3):
@@ -40,6 +40,16 @@ def test_shares_add_up_and_fit(counts, data):
     assert sum(given_.values()) == size
     assert all(given_[name] >= 1 for name in counts)
     assert size > sum(counts.values()) or all(given_[name] <= counts[name] for name in counts)
+
+
+@pytest.mark.parametrize(
+    ("seed", "smallest"), [(7, [336, 678, 777, 1226, 538]), (0, [837, 871, 297, 474, 650])]
+)
+def test_gsm8k_is_ordered_by_sha256(gsm8k_test, seed, smallest):
+    # acceptance 14: sha256 of f"{seed}\x1fgsm8k/test/{n}", computed by sha256sum
+    assert order(gsm8k_test.ids, seed=seed)[:5] == smallest
+    drawn = sample(gsm8k_test, 5, seed=seed)
+    assert drawn.ids == tuple(f"gsm8k/test/{n}" for n in sorted(smallest))
 
 
 def test_mmlu_stem_is_stratified_as_computed_by_hand(benchmark_data):

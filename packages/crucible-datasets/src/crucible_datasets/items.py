@@ -43,17 +43,14 @@ class Item:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe mapping; lines of it are what the fingerprint is computed over."""
-        row = {
+        return {
             "id": self.id,
             "input": self.input,
             "expected": self.expected,
+            "choices": None if self.choices is None else list(self.choices),
+            "context": self.context,
             "metadata": dict(self.metadata),
         }
-        if self.choices is not None:
-            row["choices"] = list(self.choices)
-        if self.context is not None:
-            row["context"] = self.context
-        return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

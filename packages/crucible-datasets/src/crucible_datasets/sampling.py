@@ -25,7 +25,7 @@ class Fold:
 
 def rank(id: str, seed: int) -> bytes:
     """Return what ids are ordered by."""
-    return hashlib.blake2b(f"{seed}\x1f{id}".encode(), digest_size=16).digest()
+    return hashlib.sha256(f"{seed}\x1f{id}".encode()).digest()
 
 
 def order(ids: Sequence[str], *, seed: int = 0) -> list[int]:
@@ -33,7 +33,7 @@ def order(ids: Sequence[str], *, seed: int = 0) -> list[int]:
 
     Notes
     -----
-    Ascending `rank(id, seed)`. Ties cannot happen between different ids for all one will ever see.
+    Ascending SHA-256 of seed, unit separator (U+001F) and id. Ties cannot happen between different ids for all one will ever see.
     """
     ranks = [rank(id, seed) for id in ids]
     return sorted(range(len(ids)), key=ranks.__getitem__)
