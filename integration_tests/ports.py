@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+from crucible_causaltrace.probe import Generates
+from crucible_datasets import SubprocessSandbox
+from crucible_datasets.loaders.gsm8k import Gsm8k
+from crucible_datasets.registry import Loader
+from crucible_datasets.sandbox import Sandbox
 from crucible_ensemble import Ensemble, LlamaCppModel, Model, OpenAIModel, SimulatedModel, hedged
 from crucible_ensemble.model import CompletionLike, Hedger
 from crucible_hedging import Hedger as CallHedger
@@ -37,3 +42,10 @@ policy: DelayPolicy = PercentileDelay(95)
 # crucible-telemetry: stores keep rows.
 memory: Store = MemoryStore()
 file: Store = SQLiteStore(Path("telemetry.sqlite"))
+
+# crucible-causaltrace: what the faithfulness probe asks is any Model.
+probed: Generates = Ensemble([server, local])
+
+# crucible-datasets: loaders parse files, sandboxes run programs.
+loader: Loader = Gsm8k()
+sandbox: Sandbox = SubprocessSandbox()
