@@ -563,11 +563,13 @@ def parquet() -> list[Row]:
 
 
 METRICS = """
-import resource, sys, time
+import sys, time
 from crucible_telemetry import calculate_metrics
 began = time.perf_counter()
 report = calculate_metrics(sys.argv[2], store=sys.argv[1])
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(time.perf_counter() - began, time.process_time())
+# Not ru_maxrss, which begins with the memory of the process that forked.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -581,9 +583,9 @@ def metrics() -> list[Row]:
             text=True,
             check=True,
         )
-    seconds, mb = map(float, done.stdout.split())
-    met = seconds <= 10 and mb <= 600
-    value = f"{seconds:.1f} s, {mb:.0f} MB"
+    seconds, cpu, kb = map(float, done.stdout.split())
+    met = seconds <= 10 and kb / 1024 <= 600
+    value = f"{seconds:.1f} s ({cpu:.1f} s of CPU), {kb / 1024:.0f} MB"
     return [("metrics of 10^6 events from SQLite", value, "<= 10 s, <= 600 MB", met)]
 
 

@@ -2,8 +2,8 @@
 
 import logging
 import sys
-import threading
 import time
+from threading import get_ident
 from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -50,7 +50,7 @@ class ExperimentSpanProcessor(SpanProcessor):
             return
         if experiment.stamp:
             span.set_attributes(experiment.stamp)
-        error = sys.exc_info()[1]
+        error = sys.exception()
         clock = experiment.clock
         self._open[span.context.span_id] = (
             experiment,
@@ -64,7 +64,7 @@ class ExperimentSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span. Waits if the queue is full; never raises into the caller's code."""
-        context = span.get_span_context()
+        context = span.context
         opened = None if context is None else self._open.pop(context.span_id, None)
         duration_s = None
         if opened is None:
@@ -85,15 +85,13 @@ class ExperimentSpanProcessor(SpanProcessor):
                 duration_s = max(0, monotonic_ns) / 1e9
         if is_suppressed():
             return
-        error = sys.exc_info()[1]
+        error = sys.exception()
         cancelled_by = None
         # One that was already being handled when the span began: the span cleans up after it.
         cleans_up = opened is not None and error is handled
         if error is not None and not cleans_up and not isinstance(error, Exception):
             cancelled_by = type_name(type(error))
-        item = Ended(
-            span, began_ns, duration_s, cancelled_by, opened is None, threading.get_ident(), task
-        )
+        item = Ended(span, began_ns, duration_s, cancelled_by, opened is None, get_ident(), task)
         try:
             experiment.capture.span(item)
         except StoreStalledError as stalled:
