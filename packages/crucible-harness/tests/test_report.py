@@ -178,6 +178,36 @@ def test_latex_compiles(which, request, tmp_path):
     assert (out / "report.pdf").stat().st_size > 20_000
 
 
+def test_fragments_compile_inside_a_paper(finished, tmp_path):
+    pdflatex = require("pdflatex")
+    report(finished, formats=("latex",), path=tmp_path, fragment=True)
+    assert "documentclass" not in (tmp_path / "report.tex").read_text()
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx}"
+        r"\begin{document}\input{report}\end{document}"
+    )
+    done = subprocess.run(
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_models_that_err_together_are_drawn(options):
+    from worlds import simulated
+
+    models = [simulated(name, accuracy=0.6) for name in ("m", "k")]
+    experiment = Experiment(
+        "pair", dataset=sums(30), conditions=[Condition(m.name, m) for m in models], seed=3
+    )
+    files = report(run_sync(experiment, options=options).path, formats=("markdown", "jupyter"))
+    text = files["markdown"].read_text()
+    assert "Errors go together most between" in text
+    assert "member-correlation.svg" in text
+    cells = json.loads(files["jupyter"].read_text())["cells"]
+    assert "Simulated" in "".join(cells[0]["source"])  # banners come before any number
+
+
 def test_the_notebook_runs_and_its_assertions_hold(finished):
     import nbclient
     import nbformat

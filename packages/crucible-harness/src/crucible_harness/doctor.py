@@ -77,6 +77,8 @@ def _extras() -> Iterator[Check]:
     for extra, modules, use in (
         ("parquet", ("pyarrow",), "results.parquet"),
         ("notebook", ("nbclient", "ipykernel"), "executing the notebook"),
+        ("postgres", ("sqlalchemy", "psycopg"), "a journal in PostgreSQL"),
+        ("ray", ("ray",), "calls made on several machines"),
     ):
         absent = [m for m in modules if importlib.util.find_spec(m) is None]
         yield Check(

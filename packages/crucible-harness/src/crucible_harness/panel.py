@@ -19,6 +19,8 @@ class Panel:
     items : int
     phi, phi_low, phi_high : float or None
         Mean correlation of errors over pairs of models, with a 95 % bootstrap interval.
+    correlations : tuple of tuples of float or None
+        Of each pair of models, in their order; None where a model never varies.
     n_eff : float or None
         Number of independent models that this many are worth; None where errors do not correlate.
     all_wrong : float
@@ -37,6 +39,7 @@ class Panel:
     phi: float | None
     phi_low: float | None
     phi_high: float | None
+    correlations: tuple[tuple[float | None, ...], ...]
     n_eff: float | None
     all_wrong: float
     ceiling: float
@@ -95,6 +98,7 @@ def panel(run: RecordedRun) -> Panel | None:
         phi=found.mean_phi,
         phi_low=found.low,
         phi_high=found.high,
+        correlations=found.phi,
         n_eff=found.n_eff,
         all_wrong=found.all_wrong_rate,
         ceiling=found.ceiling,

@@ -101,7 +101,7 @@ def _checks(folder: Folder, *, replay: bool, experiment: "Experiment | None") ->
     yield _check("items", lambda: _items(folder))
     try:
         run = load_run(folder.path)
-    except (HarnessError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - what a damaged record may raise is not known
         for name in ("schedule", "scores", "results", "analysis", "reports", "replay"):
             yield Check(name=name, ok=None, detail=f"not checked: {error}")
         return
@@ -125,10 +125,13 @@ class _Unknown(Exception):
 def _check(name: str, call: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, detail=call())
-    except _Unknown as reason:
-        return Check(name=name, ok=None, detail=str(reason))
+    except _Unknown as unknown:
+        return Check(name=name, ok=None, detail=str(unknown))
     except (_Wrong, HarnessError) as found:
         return Check(name=name, ok=False, detail=str(found))
+    except Exception as error:  # noqa: BLE001 - what a damaged record may raise is not known
+        reason = f"it cannot be derived again: {type(error).__name__}: {error}"
+        return Check(name=name, ok=False, detail=reason)
 
 
 def _chains(folder: Folder, manifest: Mapping[str, Any]) -> str:
@@ -236,7 +239,12 @@ def _derived(run: RecordedRun) -> Iterator[Check]:
     from crucible_harness.analysis import analyse_run
     from crucible_harness.results import write_results
 
-    analysis = analyse_run(run)
+    try:
+        analysis = analyse_run(run)
+    except Exception as error:  # noqa: BLE001 - what a damaged record may raise is not known
+        reason = f"it cannot be derived again: {type(error).__name__}: {error}"
+        yield Check(name="analysis", ok=False, detail=reason)
+        return
     with tempfile.TemporaryDirectory(prefix="crucible-verify-") as directory:
         again = replace(run, path=Path(directory))
         write_results(again, analysis)

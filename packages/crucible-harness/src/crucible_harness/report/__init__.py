@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from opentelemetry import trace
+
 from crucible_harness.files import replace_file
 
 if TYPE_CHECKING:
@@ -65,7 +67,11 @@ def report(
     files: dict[Format, Path] = {}
     for name in formats:
         files[name] = folder / FILES[name]
-        replace_file(files[name], rendered(written, name, fragment=fragment))
+        with trace.get_tracer("crucible_harness").start_as_current_span(
+            "crucible.harness.report", attributes={"crucible.harness.format": name}
+        ) as span:
+            replace_file(files[name], rendered(written, name, fragment=fragment))
+            span.set_attribute("crucible.harness.bytes", files[name].stat().st_size)
     return files
 
 

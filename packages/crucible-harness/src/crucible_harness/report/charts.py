@@ -200,6 +200,34 @@ def discordance(
     return _spec(alt.layer(bars, zero).properties(width=WIDTH, height=26 * len(rows)))
 
 
+def correlations(
+    pairs: Sequence[tuple[str, str, float | None]], *, models: Sequence[str]
+) -> dict[str, Any]:
+    """Draw the correlation of each pair of models as a coloured square with its number."""
+    import altair as alt
+
+    rows = [
+        {"one": one, "other": other, "phi": phi, "shown": "?" if phi is None else f"{phi:+.2f}"}
+        for one, other, phi in pairs
+    ]
+    names = list(models)
+    axis = alt.Axis(labelLimit=220)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("one:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, labelAngle=0)),
+        y=alt.Y("other:N", sort=names, title=None, axis=axis),
+    )
+    squares = base.mark_rect().encode(
+        color=alt.Color(
+            "phi:Q",
+            title="phi",
+            scale=alt.Scale(domain=[-1, 0, 1], range=["#2f7fd0", "#f2f2f2", "#d9702b"]),
+        ),
+        tooltip=["one:N", "other:N", "phi:Q"],
+    )
+    numbers = base.mark_text(color="#1b1f24").encode(text="shown:N")
+    return _spec(alt.layer(squares, numbers).properties(width=WIDTH, height=44 * len(names)))
+
+
 def stopping_path(rows: Sequence[Mapping[str, object]], *, threshold: float) -> dict[str, Any]:
     """Draw the e-value after each look, on a logarithmic axis, against the threshold.
 

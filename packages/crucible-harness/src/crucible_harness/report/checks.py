@@ -5,7 +5,8 @@ from crucible_harness.analysis import Analysis
 from crucible_harness.estimates import Estimate1
 from crucible_harness.panel import Panel
 from crucible_harness.recorded import RecordedRun
-from crucible_harness.report.model import Block, Column, Paragraph, Section, Table, Text
+from crucible_harness.report import charts
+from crucible_harness.report.model import Block, Chart, Column, Paragraph, Section, Table, Text
 from crucible_harness.report.values import count, fixed, measured
 
 
@@ -71,7 +72,32 @@ def _together(panel: Panel) -> list[Block]:
         *wording.interval("panel.best_ci", (panel.best_low, panel.best_high), signed=False),
         ".",
     )
-    return [table, Paragraph(text=together)]
+    return [table, *_correlations(panel), Paragraph(text=together)]
+
+
+def _correlations(panel: Panel) -> list[Block]:
+    """Draw how the errors of each pair of models go together."""
+    pairs = [
+        (one, other, phi)
+        for one, row in zip(panel.models, panel.correlations, strict=True)
+        for other, phi in zip(panel.models, row, strict=True)
+        if one != other
+    ]
+    known = [(one, other, phi) for one, other, phi in pairs if phi is not None]
+    if not known:
+        return []
+    one, other, most = max(known, key=lambda pair: pair[2])
+    return [
+        Chart(
+            id="member-correlation",
+            title=f"Errors go together most between {one} and {other} "
+            f"(phi {most:+.2f}, n = {panel.items:,} items)",
+            alt="Correlation of errors of each pair of models: "
+            + "; ".join(f"{a} and {b} {phi:+.2f}" for a, b, phi in known if a < b)
+            + ".",
+            spec=charts.correlations(pairs, models=panel.models),
+        )
+    ]
 
 
 def groups(run: RecordedRun, analysis: Analysis) -> list[Table]:

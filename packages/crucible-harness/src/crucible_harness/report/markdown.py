@@ -33,11 +33,16 @@ def escape(text: str) -> str:
 def render(report: Report) -> str:
     """Return the report as Markdown."""
     lines = [f"# {escape(report.title)}", "", escape(report.subtitle), ""]
-    for banner in report.banners:
-        lines += [f"> **{banner.level.capitalize()}:** {_inline(banner.text)}", ""]
+    for line in banner_lines(report):
+        lines += [line, ""]
     for section in report.sections:
         lines += section_lines(section)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def banner_lines(report: Report) -> list[str]:
+    """Return what a reader must know first, one quoted line each."""
+    return [f"> **{b.level.capitalize()}:** {_inline(b.text)}" for b in report.banners]
 
 
 def section_lines(section: Section) -> list[str]:

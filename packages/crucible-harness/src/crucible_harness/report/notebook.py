@@ -63,7 +63,13 @@ def render(report: Report) -> str:
 
     cells: list[Any] = [
         new_markdown_cell(
-            f"# {markdown.escape(report.title)}\n\n{markdown.escape(report.subtitle)}"
+            "\n\n".join(
+                (
+                    f"# {markdown.escape(report.title)}",
+                    markdown.escape(report.subtitle),
+                    *markdown.banner_lines(report),
+                )
+            )
         )
     ]
     if report.explorer is None:  # not of a run: there is nothing to compute again
