@@ -2,7 +2,7 @@
 
 Peers run where they are: `uv run --with litellm==1.106.2 --with crowd-kit==1.4.2 python
 scripts/bench_ensemble.py`, or with `--peers PYTHON` in an environment of their own. Minima over
-interleaved rounds. What one process computes is timed in seconds of CPU, peers alike, so that a busy
+interleaved rounds. What one process computes is timed in CPU seconds, peers alike, so that a busy
 machine does not look like a slow package; HTTP is timed by the clock, against a server in a process
 of its own. A bar that is missed is printed as missed.
 """
@@ -33,14 +33,22 @@ from crucible_ensemble.votes import Majority
 BODY = json.dumps(
     {
         "id": "x", "object": "chat.completion", "created": 1, "model": "m",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "4"}, "finish_reason": "stop"}],
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "4"},
+                "finish_reason": "stop",
+            }
+        ],
         "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10},
     }
 ).encode()  # fmt: skip
 missed: list[str] = []
 
 
-def show(what: str, value: float, unit: str, *, most: float | None = None, least: float | None = None) -> None:  # noqa: E501
+def show(
+    what: str, value: float, unit: str, *, most: float | None = None, least: float | None = None
+) -> None:  # noqa: E501
     """Print a number beside its bar."""
     good = (most is None or value <= most) and (least is None or value >= least)
     bar = f"<= {most:g}" if most is not None else f">= {least:g}" if least is not None else "no bar"
@@ -80,11 +88,15 @@ class Answers(BaseHTTPRequestHandler):
 
 PEER_MOCK = """
 import asyncio, sys, time, litellm
+def one():
+    return litellm.acompletion(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": "?"}], mock_response="4"
+    )
 async def main(n):
-    await litellm.acompletion(model="gpt-4o-mini", messages=[{"role": "user", "content": "?"}], mock_response="4")
+    await one()
     began = time.process_time()
     for _ in range(n):
-        await asyncio.gather(*[litellm.acompletion(model="gpt-4o-mini", messages=[{"role": "user", "content": "?"}], mock_response="4") for _ in range(3)])
+        await asyncio.gather(*[one() for _ in range(3)])
     print(3 * n / (time.process_time() - began))
 asyncio.run(main(60))
 """
@@ -94,7 +106,10 @@ async def main(url, n):
     gate = asyncio.Semaphore(10)
     async def one():
         async with gate:
-            await litellm.acompletion(model="openai/m", api_base=url, api_key="x", messages=[{"role": "user", "content": "?"}])
+            await litellm.acompletion(
+                model="openai/m", api_base=url, api_key="x",
+                messages=[{"role": "user", "content": "?"}],
+            )
     await one()
     began = time.perf_counter()
     await asyncio.gather(*[one() for _ in range(n)])
@@ -106,7 +121,8 @@ import sys, time, numpy as np, pandas as pd
 from crowdkit.aggregation import DawidSkene, OneCoinDawidSkene
 keys = np.load(sys.argv[1])
 n, m = keys.shape
-frame = pd.DataFrame({"task": np.repeat(np.arange(n), m), "worker": np.tile(np.arange(m), n), "label": keys.ravel()})
+tasks, workers = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
+frame = pd.DataFrame({"task": tasks, "worker": workers, "label": keys.ravel()})
 for kind in (OneCoinDawidSkene, DawidSkene):
     best = 1e9
     for _ in range(3):
@@ -123,7 +139,10 @@ def peer(python: str | None, program: str, *arguments: str) -> list[float]:
         return []
     done = subprocess.run([python, "-c", program, *arguments], capture_output=True, text=True)
     if done.returncode:
-        print("  peer not measured:", done.stderr.strip().splitlines()[-1][:150] if done.stderr else "")  # noqa: E501
+        print(
+            "  peer not measured:",
+            done.stderr.strip().splitlines()[-1][:150] if done.stderr else "",
+        )  # noqa: E501
         return []
     return [float(line) for line in done.stdout.split()]
 
@@ -144,15 +163,19 @@ def member_calls(python: str | None) -> None:
     show("member calls, 3 members in parallel", ours, "calls/s", least=5000)
     theirs = [rate for _ in range(3) for rate in peer(python, PEER_MOCK)]
     if theirs:
-        show(f"  times litellm's mock responses ({max(theirs):.0f}/s)", ours / max(theirs), "x", least=10)
+        best = max(theirs)
+        show(f"  times litellm's mock responses ({best:.0f}/s)", ours / best, "x", least=10)
 
 
 def loopback(python: str | None) -> None:
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True
+    )
     assert server.stdout is not None
     url = server.stdout.readline().strip()
     n = 300
-    body = {"model": "m", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1000, "temperature": 0.0}
+    messages = [{"role": "user", "content": "?"}]
+    body = {"model": "m", "messages": messages, "max_tokens": 1000, "temperature": 0.0}
 
     async def bare() -> None:
         limits = httpx.Limits(max_connections=10)
@@ -171,19 +194,23 @@ def loopback(python: str | None) -> None:
 
     async def ours() -> None:
         prices = PriceBook({"openai/m": (1.0, 1.0)})
-        async with OpenAIModel("m", base_url=url, prices=prices) as model:
-            async with anyio.create_task_group() as group:
-                for _ in range(n):
-                    group.start_soon(model.generate, "?")
+        async with (
+            OpenAIModel("m", base_url=url, prices=prices) as model,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(n):
+                group.start_soon(model.generate, "?")
 
     anyio.run(ours)
     plain, own = best_of(
         5, lambda: anyio.run(bare), lambda: anyio.run(ours), clock=time.perf_counter
     )
-    show(f"loopback HTTP, 10 at a time, of bare httpx ({n / plain:.0f}/s)", own / plain, "x time", most=1.3)
+    of_bare = f"loopback HTTP, 10 at a time, of bare httpx ({n / plain:.0f}/s)"
+    show(of_bare, own / plain, "x time", most=1.3)
     theirs = [rate for _ in range(3) for rate in peer(python, PEER_HTTP, url)]
     if theirs:
-        show(f"  times litellm on the same server ({max(theirs):.0f}/s)", n / own / max(theirs), "x", least=2)
+        best = max(theirs)
+        show(f"  times litellm on the same server ({best:.0f}/s)", n / own / best, "x", least=2)
     server.terminate()
     server.wait()
 
@@ -205,7 +232,10 @@ def inference(python: str | None) -> None:
     n, k = 10_000, 4
     truth = rng.integers(0, k, n)
     keys = np.stack(
-        [np.where(rng.random(n) < p, truth, (truth + rng.integers(1, k, n)) % k) for p in (0.85, 0.7, 0.6, 0.55, 0.5)],  # noqa: E501
+        [
+            np.where(rng.random(n) < p, truth, (truth + rng.integers(1, k, n)) % k)
+            for p in (0.85, 0.7, 0.6, 0.55, 0.5)
+        ],  # noqa: E501
         axis=1,
     ).astype(str)
     table = keys.astype(object)
@@ -216,7 +246,8 @@ def inference(python: str | None) -> None:
         np.save(file.name, keys)
         theirs = peer(python, PEER_EM, file.name)
     if theirs:
-        show(f"  one-coin times crowd-kit ({theirs[0] * 1000:.0f} ms)", theirs[0] / one, "x", least=5)
+        coin = theirs[0]
+        show(f"  one-coin times crowd-kit ({coin * 1000:.0f} ms)", coin / one, "x", least=5)
         show(f"  full times crowd-kit ({theirs[1] * 1000:.0f} ms)", theirs[1] / full, "x", least=5)
 
 
@@ -225,7 +256,9 @@ def random_matrix(items: int, models: int, **more: object) -> ResponseMatrix:
     rows = [
         Cell(
             item=f"i{i}", model=f"m{m}", latency_s=1.0,
-            completion=Completion(text=str(int(a)), model=f"m{m}", cost_usd=0.01, latency_s=1.0, **more),
+            completion=Completion(
+                text=str(int(a)), model=f"m{m}", cost_usd=0.01, latency_s=1.0, **more
+            ),
         )
         for i in range(items)
         for m, a in enumerate(rng.integers(0, 4, models))
@@ -262,7 +295,9 @@ def matrices() -> None:
 
 def crowd() -> None:
     members = [
-        SimulatedModel(n, accuracy=0.7, answer_of=lambda q: "1", wrong_of=lambda q: ["2"], latency_s=0.001)
+        SimulatedModel(
+            n, accuracy=0.7, answer_of=lambda q: "1", wrong_of=lambda q: ["2"], latency_s=0.001
+        )
         for n in "abc"
     ]
     ensemble = Ensemble(members)
@@ -281,22 +316,38 @@ def crowd() -> None:
     gc.collect()
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    show("memory after 3 x 1,000 concurrent predictions of 3", (after - before) / 2**20, "MiB", most=5)
+    grown = (after - before) / 2**20
+    show("memory after 3 x 1,000 concurrent predictions of 3", grown, "MiB", most=5)
 
 
 def imports(python: str | None) -> None:
     code = "import sys, time; t = time.process_time(); import crucible_ensemble; print(1000 * (time.process_time() - t), *sorted({'httpx', 'scipy', 'pydantic', 'torch', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules)))"  # noqa: E501
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(7)]  # noqa: E501
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(7)
+    ]  # noqa: E501
     assert all(len(run) == 1 for run in runs), runs[0]
-    show("import crucible_ensemble, nothing heavy in it", min(float(r[0]) for r in runs), "ms", most=350)  # noqa: E501
-    theirs = peer(python, "import time; t = time.process_time(); import litellm; print(1000 * (time.process_time() - t))")  # noqa: E501
+    show(
+        "import crucible_ensemble, nothing heavy in it",
+        min(float(r[0]) for r in runs),
+        "ms",
+        most=350,
+    )  # noqa: E501
+    theirs = peer(
+        python,
+        "import time; t = time.process_time(); import litellm; print(1000 * (time.process_time() - t))",
+    )  # noqa: E501
     if theirs:
         print(f"  import litellm: {theirs[0]:.0f} ms")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", metavar="PYTHON", help="interpreter that has litellm and crowd-kit")  # noqa: E501
+    parser.add_argument(
+        "--peers", metavar="PYTHON", help="interpreter that has litellm and crowd-kit"
+    )  # noqa: E501
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:

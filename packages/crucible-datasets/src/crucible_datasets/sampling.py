@@ -33,7 +33,7 @@ def order(ids: Sequence[str], *, seed: int = 0) -> list[int]:
 
     Notes
     -----
-    Ascending SHA-256 of seed, unit separator (U+001F) and id. Ties cannot happen between different ids for all one will ever see.
+    Ascending SHA-256 of seed, unit separator (U+001F) and id. Different ids do not tie in practice.
     """
     ranks = [rank(id, seed) for id in ids]
     return sorted(range(len(ids)), key=ranks.__getitem__)
