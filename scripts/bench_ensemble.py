@@ -48,7 +48,7 @@ missed: list[str] = []
 
 def show(
     what: str, value: float, unit: str, *, most: float | None = None, least: float | None = None
-) -> None:  # noqa: E501
+) -> None:
     """Print a number beside its bar."""
     good = (most is None or value <= most) and (least is None or value >= least)
     bar = f"<= {most:g}" if most is not None else f">= {least:g}" if least is not None else "no bar"
@@ -142,7 +142,7 @@ def peer(python: str | None, program: str, *arguments: str) -> list[float]:
         print(
             "  peer not measured:",
             done.stderr.strip().splitlines()[-1][:150] if done.stderr else "",
-        )  # noqa: E501
+        )
         return []
     return [float(line) for line in done.stdout.split()]
 
@@ -235,7 +235,7 @@ def inference(python: str | None) -> None:
         [
             np.where(rng.random(n) < p, truth, (truth + rng.integers(1, k, n)) % k)
             for p in (0.85, 0.7, 0.6, 0.55, 0.5)
-        ],  # noqa: E501
+        ],
         axis=1,
     ).astype(str)
     table = keys.astype(object)
@@ -327,18 +327,19 @@ def imports(python: str | None) -> None:
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.split()
         for _ in range(7)
-    ]  # noqa: E501
+    ]
     assert all(len(run) == 1 for run in runs), runs[0]
     show(
         "import crucible_ensemble, nothing heavy in it",
         min(float(r[0]) for r in runs),
         "ms",
         most=350,
-    )  # noqa: E501
+    )
     theirs = peer(
         python,
-        "import time; t = time.process_time(); import litellm; print(1000 * (time.process_time() - t))",
-    )  # noqa: E501
+        "import time; t = time.process_time(); import litellm; "
+        "print(1000 * (time.process_time() - t))",
+    )
     if theirs:
         print(f"  import litellm: {theirs[0]:.0f} ms")
 
@@ -347,7 +348,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--peers", metavar="PYTHON", help="interpreter that has litellm and crowd-kit"
-    )  # noqa: E501
+    )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
