@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from crucible_bench.arrays import Array
 
 Statistic = Callable[..., Array]
-_BLOCK_BYTES = 32 * 2**20
+_BLOCK_BYTES = 4 * 2**20  # of the order of a cache: larger blocks take half as long again
 _FEW = 8  # distinct values up to which their counts are drawn instead of items
 
 
