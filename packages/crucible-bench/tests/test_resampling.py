@@ -96,6 +96,12 @@ def test_auto_replaces_t_where_scores_are_few_or_skewed_and_says_why():
 RATIO = lambda a, b, axis=-1: b.mean(axis=axis) / a.mean(axis=axis)  # noqa: E731
 
 
+def correlation(x, y, axis=-1):
+    """Return Pearson's correlation along an axis."""
+    a, b = (z - z.mean(axis=axis, keepdims=True) for z in (x, y))
+    return (a * b).sum(axis=axis) / np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "samples", "paired"),
     [
@@ -104,6 +110,7 @@ RATIO = lambda a, b, axis=-1: b.mean(axis=axis) / a.mean(axis=axis)  # noqa: E73
         ("std", lambda x, axis: np.std(x, ddof=1, axis=axis), (X,), False),
         (RATIO, RATIO, (X, Y), False),
         (RATIO, RATIO, (X, Y), True),
+        (correlation, correlation, (X, 0.5 * X + Y), True),
     ],
 )
 def test_bca_agrees_with_scipy_within_monte_carlo_error(ours, theirs, samples, paired):
