@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from crucible_telemetry import MemoryStore, SQLiteStore, Store, open_store, start_experiment
+from crucible_telemetry import F, MemoryStore, SQLiteStore, Store, open_store, start_experiment
 from crucible_telemetry.errors import RowRejectedError, StoreUnavailableError, StoreVersionError
 from crucible_telemetry.schema import INDEX
+from crucible_telemetry.stores import tables
 from crucible_telemetry.stores.port import Query
 from crucible_telemetry.testing import check_store, example_row
 
@@ -71,6 +72,26 @@ def test_the_file_is_strict_and_in_wal_and_indexed_by_the_first_query(tmp_path):
         with pytest.raises(RowRejectedError):
             store.append([example_row()])  # the same number again
         assert len(list(store.scan(Query(experiments=("exp_a",))))) == 1
+
+
+def test_one_stream_is_read_in_the_order_of_an_index_and_an_item_by_its_own(tmp_path):
+    def plan(query):
+        text, values, _ = tables.select(query, stream=1)
+        found = sqlite3.connect(tmp_path / "f.sqlite")
+        steps = "; ".join(row[3] for row in found.execute(f"EXPLAIN QUERY PLAN {text}", values))
+        found.close()
+        return steps
+
+    with SQLiteStore(tmp_path / "f.sqlite") as store:
+        store.append([example_row(seq=n, start_ns=-n) for n in range(1, 9)])
+        list(store.scan(Query(experiments=("exp_a",))))
+    everything = plan(Query(experiments=("exp_a",)))
+    assert "event_start (stream_id=?)" in everything
+    assert "TEMP B-TREE" not in everything  # nothing is sorted
+    one = plan(Query(experiments=("exp_a",), where=(F("item_id") == "q1") & (F("seq") > 1)))
+    assert "event_item (stream_id=? AND item_id=?)" in one
+    either = plan(Query(experiments=("exp_a",), where=(F("item_id") == "q1") | (F("seq") > 1)))
+    assert "event_start (stream_id=?)" in either
 
 
 def test_a_reader_sees_a_snapshot_while_others_write(tmp_path):

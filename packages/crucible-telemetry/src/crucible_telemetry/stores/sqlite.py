@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 from crucible_telemetry.errors import RowRejectedError, StoreUnavailableError, StoreVersionError
-from crucible_telemetry.schema import INDEX, VERSION, Row
+from crucible_telemetry.schema import INDEX, NAMES, VERSION, Row
 from crucible_telemetry.stores import tables
 from crucible_telemetry.stores.port import Kind, Query
 
 _ROWS_PER_STATEMENT = 500
-_ROWS_PER_FETCH = 1_000
+# So few that their values are still in the processor's cache when they are looked at.
+_ROWS_PER_FETCH = 128
+_HEX = ("trace_id", "span_id", "parent_span_id")
 _FIRST_HEX = INDEX["trace_id"]
 _AFTER_HEX = INDEX["parent_span_id"] + 1
 # What the driver raises for a value or a row that cannot be stored, now or later.
@@ -138,24 +141,49 @@ class SQLiteStore:
 
     def scan(self, query: Query) -> Iterator[Row]:
         """Yield rows ordered by (start_ns, writer_id, seq), in bounded memory."""
-        if not query.experiments:
-            return
-        self._build_indexes()
-        text, values = tables.select(query)
-        connection = self._connect()
-        try:
-            connection.execute("PRAGMA query_only = ON")
-            cursor = connection.execute(text, values)
-            while found := cursor.fetchmany(_ROWS_PER_FETCH):
-                for row in found:
-                    trace, span, parent = row[_FIRST_HEX:_AFTER_HEX]
-                    yield (
-                        *row[:_FIRST_HEX],
+        for shown, rows in self._fetched(query):
+            places = {name: place for place, name in enumerate(shown)}
+            hexes = places[_HEX[0]]
+            rest = hexes + len(_HEX)
+            # From the columns that were asked for, and a None behind them, to all in their order.
+            complete = itemgetter(*(places.get(name, len(shown)) for name in NAMES))
+            for row in rows:
+                trace, span, parent = row[hexes:rest]
+                yield complete(
+                    (
+                        *row[:hexes],
                         trace and trace.hex(),
                         span and span.hex(),
                         parent and parent.hex(),
-                        *row[_AFTER_HEX:],
+                        *row[rest:],
+                        None,
                     )
+                )
+
+    def columns(self, query: Query) -> Iterator[Mapping[str, Sequence[Any]]]:
+        """Yield what `scan` yields, some rows at a time: the values of each column."""
+        for shown, rows in self._fetched(query):
+            found: dict[str, Sequence[Any]] = dict(zip(shown, zip(*rows, strict=True), strict=True))
+            for name in _HEX:
+                found[name] = [value and value.hex() for value in found[name]]
+            yield found
+
+    def _fetched(self, query: Query) -> Iterator[tuple[Sequence[str], Sequence[Row]]]:
+        """Yield the names of columns, and some rows of these, as they are on disk."""
+        if not query.experiments:
+            return
+        self._build_indexes()
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            found = connection.execute(tables.streams(query.experiments), query.experiments)
+            streams = [stream for (stream,) in found]
+            text, values, shown = tables.select(
+                query, stream=streams[0] if len(streams) == 1 else None
+            )
+            cursor = connection.execute(text, values)
+            while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+                yield shown, rows
         finally:
             connection.close()
 
