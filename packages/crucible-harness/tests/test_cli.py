@@ -380,11 +380,41 @@ def test_the_kit_is_listed_without_values_of_keys():
     assert "gsm8k" in crucible("datasets").stdout
 
 
-def test_importing_the_package_loads_nothing_heavy():
-    code = (
-        "import sys, crucible_harness\n"
-        "heavy = {'scipy', 'pandas', 'pyarrow', 'altair', 'torch', 'transformers', 'datasets', 'ray', 'typer'}\n"
-        "print(*sorted(heavy & set(sys.modules)))"
+HEAVY = (
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "altair",
+    "torch",
+    "transformers",
+    "datasets",
+    "ray",
+    "typer",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import crucible_harness", (*HEAVY, "numpy", "pydantic", "crucible_ensemble", "httpx")),
+        ("from crucible_harness import Experiment, report, run_sync", (*HEAVY, "numpy", "httpx")),
+    ],
+)
+def test_importing_the_package_loads_nothing_heavy(code, unwanted):
+    program = f"import sys\n{code}\nprint(*sorted(set({unwanted!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_module_does_not_hide_the_function_of_its_name():
+    program = (
+        "import crucible_harness as harness\n"
+        "import crucible_harness.compare, crucible_harness.plan, crucible_harness.report.html\n"
+        "print(*(type(getattr(harness, name)).__name__ for name in harness.__all__))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) <= {"function", "type"}

@@ -8,8 +8,9 @@ from virtual import Clocked, in_virtual_time, virtually
 from worlds import sums
 
 from crucible_ensemble.errors import RateLimitError, ServerError
-from crucible_harness import Condition, ErrorPolicy, Experiment, Limits, run
+from crucible_harness import Condition, Experiment, run
 from crucible_harness.hooks import Hooks
+from crucible_harness.options import ErrorPolicy, Limits
 
 
 def asking(*models: Clocked, n: int = 10, name: str = "asking") -> Experiment:

@@ -11,7 +11,8 @@ import pytest
 from markdown_it import MarkdownIt
 from worlds import Replay, sums
 
-from crucible_harness import Condition, ErrorPolicy, Experiment, Hypothesis, report, run_sync
+from crucible_harness import Condition, Experiment, Hypothesis, report, run_sync
+from crucible_harness.options import ErrorPolicy
 from crucible_harness.report import FORMATS
 
 HOSTILE = [

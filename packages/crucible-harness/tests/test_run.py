@@ -10,16 +10,7 @@ import anyio
 import pytest
 from worlds import Replay, simulated, sums
 
-from crucible_harness import (
-    Condition,
-    ErrorPolicy,
-    Experiment,
-    analyse,
-    resume,
-    resume_sync,
-    run,
-    run_sync,
-)
+from crucible_harness import Condition, Experiment, analyse, resume, resume_sync, run, run_sync
 from crucible_harness.errors import (
     DesignMismatchError,
     JournalLockedError,
@@ -30,6 +21,7 @@ from crucible_harness.errors import (
 )
 from crucible_harness.folder import folder_of
 from crucible_harness.journal import Journal
+from crucible_harness.options import ErrorPolicy
 
 FILES = ("results.csv", "results.parquet", "analysis.json", "dead_letters.jsonl", "schedule.csv")
 

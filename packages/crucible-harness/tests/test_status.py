@@ -7,8 +7,9 @@ import anyio
 import pytest
 from worlds import Replay, sums
 
-from crucible_harness import Condition, ErrorPolicy, Experiment, run, run_sync, status
+from crucible_harness import Condition, Experiment, run, run_sync, status
 from crucible_harness.errors import NotARunError
+from crucible_harness.options import ErrorPolicy
 
 
 def test_a_finished_run_is_counted_by_condition(replayed, options):
