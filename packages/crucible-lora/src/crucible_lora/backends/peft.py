@@ -58,10 +58,14 @@ class PeftBackend:
                 "allow_download",
             }
         ),
-        losses=frozenset({"cross_entropy", "custom"}),
+        losses=frozenset(
+            {"cross_entropy", "citation_weighted", "kl", "mse", "label_smoothing", "custom"}
+        ),
         logprobs=True,
         deterministic=True,
         local=True,
+        gradients=True,
+        predictions=True,
     )
 
     def __init__(

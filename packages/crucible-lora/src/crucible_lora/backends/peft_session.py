@@ -23,13 +23,14 @@ from crucible_lora.backends.adapting import (
     with_adapter,
 )
 from crucible_lora.backends.bases import Base
+from crucible_lora.backends.torch_losses import loss_in_torch
 from crucible_lora.capabilities import require_loss
+from crucible_lora.composite import terms_of
 from crucible_lora.config import LoraConfig
 from crucible_lora.decoding import decode
 from crucible_lora.errors import ContextLengthError
 from crucible_lora.files import sha256_file
-from crucible_lora.losses import CrossEntropy, components
-from crucible_lora.ports import Continuation, Example, Floats, LossFunction, StepResult, Update
+from crucible_lora.ports import Continuation, Example, Floats, StepResult, Update
 from crucible_lora.sampler import Sampler
 from crucible_lora.working import Workbench
 
@@ -105,6 +106,10 @@ class PeftSession:
     async def forward(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.float64]]:
         """Return the log-probability of each target token; see `Session`."""
         return await self._bench.run(self._limited(lambda: self._forward(batch)))
+
+    async def predict(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.int64]]:
+        """Return the likeliest token at each target; see `Predicting`."""
+        return await self._bench.run(self._limited(lambda: self._predict(batch)))
 
     async def complete(
         self,
@@ -189,8 +194,9 @@ class PeftSession:
         return limited
 
     def _train_step(self, batch: Sequence[Example], update: Update) -> StepResult:
-        whole = math.fsum(float(e.weights.sum(dtype=np.float64)) for e in batch)
-        total, targets = 0.0, 0
+        terms = terms_of(update.loss)
+        wholes = [term.total(batch) for term in terms]
+        values, targets = [0.0] * len(terms), 0
         self._optimizer.zero_grad(set_to_none=True)
         for dropout in self._dropouts:
             dropout.train()
@@ -198,16 +204,26 @@ class PeftSession:
             for start in range(0, len(batch), update.micro_batch):
                 part = batch[start : start + update.micro_batch]
                 wanted = np.concatenate([e.tokens[e.targets()] for e in part])
-                weights = np.concatenate([e.weights[e.targets()] for e in part])
-                value = _loss(update.loss, self._logits(part), wanted, weights)
-                value = value * (float(weights.sum(dtype=np.float64)) / whole)
-                value.backward()
-                total += float(value.detach())
+                teacher = None
+                if any(term.wants_teacher for term in terms):
+                    with torch.no_grad(), self._model.disable_adapter():
+                        teacher = self._logits(part)
+                logits, parts = self._logits(part), []
+                for i, term in enumerate(terms):
+                    weights = term.weights(part)
+                    value = loss_in_torch(term, logits, wanted, weights, teacher)
+                    value = value * (float(weights.sum()) / wholes[i])
+                    values[i] += float(value.detach())
+                    parts.append(term.coefficient * value)
+                sum(parts[1:], parts[0]).backward()
                 targets += len(wanted)
         finally:
             for dropout in self._dropouts:
                 dropout.eval()
-        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+        total = math.fsum(t.coefficient * v for t, v in zip(terms, values, strict=True))
+        named = {n: p.grad for n, p in self._parameters.items() if p.grad is not None}
+        shown = {n: _numbers(g) for n, g in named.items()} if update.gradients else None
+        gradients = list(named.values())
         norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients))
         if not (math.isfinite(total) and math.isfinite(norm)):
             self._optimizer.zero_grad(set_to_none=True)
@@ -216,6 +232,7 @@ class PeftSession:
                 loss=None,
                 components={},
                 target_tokens=targets,
+                gradients=shown,
                 skipped=True,
                 reason=f"the {what} was not finite",
             )
@@ -234,9 +251,10 @@ class PeftSession:
         self._loaded = None
         return StepResult(
             loss=total,
-            components=components(update.loss, total),
+            components={t.name: v for t, v in zip(terms, values, strict=True)},
             target_tokens=targets,
             grad_norm=norm,
+            gradients=shown,
         )
 
     def _forward(self, batch: Sequence[Example]) -> list[NDArray[np.float64]]:
@@ -248,6 +266,13 @@ class PeftSession:
             chosen = logp[rows, torch.from_numpy(wanted).to(logp.device)].cpu().numpy()
         ends = np.cumsum([len(e.targets()) for e in batch])[:-1]
         return [np.asarray(part, dtype=np.float64) for part in np.split(chosen, ends)]
+
+    def _predict(self, batch: Sequence[Example]) -> list[NDArray[np.int64]]:
+        self._check_length(batch)
+        with torch.inference_mode():
+            chosen = self._logits(batch).argmax(dim=-1).cpu().numpy()
+        ends = np.cumsum([len(e.targets()) for e in batch])[:-1]
+        return [np.asarray(part, dtype=np.int64) for part in np.split(chosen, ends)]
 
     def _check_length(self, batch: Sequence[Example]) -> None:
         longest = max(len(e.tokens) for e in batch)
@@ -368,35 +393,8 @@ class _CachedDecoder:
         return np.asarray(logits.cpu().numpy())
 
 
-class _Bridge(torch.autograd.Function):  # type: ignore[misc] # torch is not followed
-    """A loss in numpy within the graph of torch."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, logits: torch.Tensor, loss: LossFunction, targets: Any, weights: Any
-    ) -> torch.Tensor:
-        value, gradient = loss(logits.detach().cpu().double().numpy(), targets, weights)
-        ctx.save_for_backward(torch.from_numpy(gradient).to(logits))
-        return logits.new_tensor(value)
-
-    @staticmethod
-    def backward(ctx: Any, slope: torch.Tensor) -> tuple[Any, ...]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * slope, None, None, None
-
-
-def _loss(loss: LossFunction, logits: torch.Tensor, targets: Any, weights: Any) -> torch.Tensor:
-    if not isinstance(loss, CrossEntropy):
-        found: torch.Tensor = _Bridge.apply(logits, loss, targets, weights)
-        return found
-    each = torch.nn.functional.cross_entropy(
-        logits,
-        torch.from_numpy(targets).to(logits.device),
-        reduction="none",
-        label_smoothing=loss.label_smoothing,
-    )
-    w = torch.from_numpy(weights).to(each)
-    return (each * w).sum() / w.sum()
+def _numbers(tensor: torch.Tensor) -> NDArray[np.floating[Any]]:
+    return np.asarray(tensor.detach().float().cpu().numpy().copy())
 
 
 @contextmanager
