@@ -87,3 +87,15 @@ def require_marks(loss: LossFunction, examples: Iterable[Example]) -> None:
         raise ValueError(
             "`loss` citation_weighted must find marked spans: the `format` marked none in any item"
         )
+
+
+def require_packing(packing: bool, *, backend: str, capabilities: Capabilities) -> None:
+    """Check that a backend can pack examples, if that is asked for.
+
+    Raises
+    ------
+    UnsupportedOptionError
+        If it cannot.
+    """
+    if packing and not capabilities.packing:
+        raise UnsupportedOptionError("packing", True, backend)

@@ -143,6 +143,7 @@ class Loop:
             loss=self.loss,
             micro_batch=self.options.batch_size,
             gradients=self.watch.due(number + 1),
+            pack_to=self.options.max_length if self.options.packing else None,
         )
         with tracing.span("step", step=number + 1, epoch=epoch, learning_rate=rate) as span:
             began = time.perf_counter()

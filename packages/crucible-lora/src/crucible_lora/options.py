@@ -61,6 +61,7 @@ class TrainOptions(Record):
     max_steps: int | None
     max_length: int
     truncation: Truncation
+    packing: bool
     holdout: float
     gates: tuple[Gate, ...]
     hook_every: int

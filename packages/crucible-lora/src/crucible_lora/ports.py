@@ -82,7 +82,8 @@ class Update:
 
     The examples of a step are worked off `micro_batch` at a time; the loss is the weighted mean
     over the target tokens of all of them. `crucible_lora.composite.terms_of` takes a loss apart.
-    With `gradients`, the result holds them as they were before clipping.
+    With `gradients`, the result holds them as they were before clipping. With `pack_to`, several
+    examples stand in one row of at most so many tokens, none of which sees another.
     """
 
     learning_rate: float
@@ -93,6 +94,7 @@ class Update:
     loss: LossFunction
     micro_batch: int
     gradients: bool = False
+    pack_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,8 @@ class Capabilities:
         Whether a step can return its gradients, which hooks need.
     predictions : bool
         Whether its sessions are `Predicting`.
+    packing : bool
+        Whether it can put several examples into one row.
     """
 
     options: frozenset[str]
@@ -143,6 +147,7 @@ class Capabilities:
     local: bool
     gradients: bool = False
     predictions: bool = False
+    packing: bool = False
 
 
 class Tokenizer(Protocol):
@@ -246,6 +251,11 @@ class Session(Sampling, Protocol):
     @property
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the libraries that computed."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a report should say about how it was computed; mostly nothing."""
         ...
 
     async def train_step(self, batch: Sequence[Example], /, *, update: Update) -> StepResult:

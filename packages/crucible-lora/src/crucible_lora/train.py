@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from crucible_lora.capabilities import require_loss, require_watching
+from crucible_lora.capabilities import require_loss, require_packing, require_watching
 from crucible_lora.experiment import LoraExperiment
 from crucible_lora.formats import ChatFormat, Formatter, format_to_dict
 from crucible_lora.gates import Gate
@@ -41,6 +41,7 @@ async def train(
     schema: OutputSchema | None = None,
     max_length: int = 1024,
     truncation: Truncation = "error",
+    packing: bool = False,
     loss: str | LossFunction = "cross_entropy",
     losses: LossRegistry | None = None,
     gradient_hooks: Sequence[GradientHook] = (),
@@ -82,6 +83,9 @@ async def train(
     max_length : int, >= 1
         Tokens. What `truncation` does to longer items: "error" raises before training, "drop"
         leaves them out and counts them, "left" cuts their prompts. Targets are never cut.
+    packing : bool
+        Put several items of a batch into one row of at most `max_length` tokens, none of which sees
+        another: the same updates with less padding.
     loss : str or LossFunction
         A name is looked up in `losses`: "cross_entropy", "citation_weighted", "kl", "mse", or one
         that was registered. `loss_registry.composite` adds some up.
@@ -125,6 +129,7 @@ async def train(
         max_steps=max_steps,
         max_length=max_length,
         truncation=truncation,
+        packing=packing,
         holdout=holdout,
         gates=gates,
         hook_every=hook_every,
@@ -136,6 +141,7 @@ async def train(
     backend = experiment.backend
     require_loss(function, backend=backend.name, capabilities=backend.capabilities)
     require_watching(watch.hooks, early_stopping, backend=backend)
+    require_packing(packing, backend=backend.name, capabilities=backend.capabilities)
     format = ChatFormat() if format is None else format
     corpus = read_corpus(dataset, validation, options=options, format=format)
     ids = [e.item.id for e in corpus.train]
@@ -194,6 +200,7 @@ def train_sync(
     schema: OutputSchema | None = None,
     max_length: int = 1024,
     truncation: Truncation = "error",
+    packing: bool = False,
     loss: str | LossFunction = "cross_entropy",
     losses: LossRegistry | None = None,
     gradient_hooks: Sequence[GradientHook] = (),
@@ -226,6 +233,7 @@ def train_sync(
             schema=schema,
             max_length=max_length,
             truncation=truncation,
+            packing=packing,
             loss=loss,
             losses=losses,
             gradient_hooks=gradient_hooks,

@@ -159,7 +159,7 @@ class Job:
         except CheckpointNotFoundError:
             best = None
         skipped = sum(row.skipped is not None for row in state.history)
-        notes: list[str] = []
+        notes = list(self.session.notes)
         if skipped:
             notes.append(
                 f"{skipped} of {state.step} updates were skipped: no finite loss or gradient"

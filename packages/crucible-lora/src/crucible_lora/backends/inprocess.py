@@ -95,6 +95,7 @@ class InProcessSession:
     dtype = "float64"
     context: int | None = None
     peak_memory_bytes: int | None = None
+    notes: Sequence[str] = ()
 
     def __init__(self, config: LoraConfig, adapter: Adapter, rng: np.random.Generator) -> None:
         self.tokenizer = ByteTokenizer()
