@@ -8,7 +8,8 @@ import pytest
 import crucible_lora
 from crucible_lora import InProcessBackend, errors, evaluate_sync, resume_sync, train_sync
 from crucible_lora.evaluate import evaluate
-from crucible_lora.train import resume, train
+from crucible_lora.resume import resume
+from crucible_lora.train import train
 
 HEAVY = ("torch", "transformers", "peft", "tinker", "scipy", "pandas", "pyarrow", "datasets", "ray", "rich", "jsonschema")  # fmt: skip
 

@@ -377,7 +377,7 @@ async def test_the_head_can_be_adapted_where_it_is_no_embedding(folder, tmp_path
 async def test_an_unknown_base_says_what_was_tried():
     with pytest.raises(BaseModelNotFoundError, match="not without allow_download") as caught:
         await backend().create(LoraConfig(base_model="nobody/nothing"), seed=0)
-    assert len(caught.value.tried) == 3
+    assert len(caught.value.tried) == 4
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -7,8 +7,9 @@ from crucible_lora.config import LoraConfig
 from crucible_lora.evaluate import evaluate, evaluate_sync
 from crucible_lora.experiment import LoraExperiment, create_experiment
 from crucible_lora.gates import Gate
+from crucible_lora.resume import resume, resume_sync
 from crucible_lora.sampler import Sampler
-from crucible_lora.train import resume, resume_sync, train, train_sync
+from crucible_lora.train import train, train_sync
 
 __all__ = [
     "CheckpointStore",

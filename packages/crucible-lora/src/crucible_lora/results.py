@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from crucible_lora.checkpoints import Checkpoint
 from crucible_lora.gates import QualityReport
@@ -17,8 +17,8 @@ class StepRow(Record):
     """One update; `step` counts from 1, `epoch` from 0.
 
     `loss` is None, and `skipped` says why, where the update was skipped. `validation` is set after
-    the updates at which held-out items were looked at. `duration_s` is None for updates that an
-    earlier process made.
+    the updates at which held-out items were looked at, `gradients` after those at which hooks were
+    called, by the name of the hook. `duration_s` is None for updates that an earlier process made.
     """
 
     step: int
@@ -31,6 +31,7 @@ class StepRow(Record):
     duration_s: float | None = None
     validation: Mapping[str, float] | None = None
     skipped: str | None = None
+    gradients: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

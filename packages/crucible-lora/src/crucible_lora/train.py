@@ -1,34 +1,27 @@
-"""Train an adapter, and go on where a run was cut off."""
+"""Train an adapter."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
 
-from crucible_lora.capabilities import require_loss
-from crucible_lora.corpus import Corpus, read_entries
-from crucible_lora.errors import ResumeMismatchError
+from crucible_lora.capabilities import require_loss, require_packing, require_watching
 from crucible_lora.experiment import LoraExperiment
 from crucible_lora.formats import ChatFormat, Formatter, format_to_dict
 from crucible_lora.gates import Gate
+from crucible_lora.gradients import GradientHook, fresh_hook, hook_to_dict
 from crucible_lora.loop import LoopState
-from crucible_lora.losses import LossRegistry
+from crucible_lora.loss_registry import LossRegistry, loss_to_dict
 from crucible_lora.masking import Truncation
-from crucible_lora.options import (
-    EarlyStopping,
-    TrainOptions,
-    loss_to_dict,
-    read_gates,
-    schema_to_dict,
-)
+from crucible_lora.options import EarlyStopping, TrainOptions, read_gates
 from crucible_lora.ports import LossFunction
 from crucible_lora.results import StepRow, TrainingReport
 from crucible_lora.runs import Run
-from crucible_lora.schemas import OutputSchema
+from crucible_lora.schemas import OutputSchema, schema_to_dict
 from crucible_lora.sync import run_sync
 from crucible_lora.training import Job, Operation, lay_out_corpus, make_plan, read_corpus
+from crucible_lora.watching import Watch
 
 
 async def train(
@@ -48,8 +41,11 @@ async def train(
     schema: OutputSchema | None = None,
     max_length: int = 1024,
     truncation: Truncation = "error",
+    packing: bool = False,
     loss: str | LossFunction = "cross_entropy",
     losses: LossRegistry | None = None,
+    gradient_hooks: Sequence[GradientHook] = (),
+    hook_every: int = 10,
     early_stopping: EarlyStopping | None = None,
     keep: int = 5,
     on_step: Callable[[StepRow], None] | None = None,
@@ -87,9 +83,18 @@ async def train(
     max_length : int, >= 1
         Tokens. What `truncation` does to longer items: "error" raises before training, "drop"
         leaves them out and counts them, "left" cuts their prompts. Targets are never cut.
+    packing : bool
+        Put several items of a batch into one row of at most `max_length` tokens, none of which sees
+        another: the same updates with less padding.
     loss : str or LossFunction
-        A name is looked up in `losses`.
+        A name is looked up in `losses`: "cross_entropy", "citation_weighted", "kl", "mse", or one
+        that was registered. `loss_registry.composite` adds some up.
     losses : LossRegistry, optional
+    gradient_hooks : sequence of GradientHook
+        Called in order with the gradients of the first update and of each `hook_every`-th; what
+        they return is in the history. One that raises is disabled with a warning. Those of
+        `crucible_lora.gradients` start afresh with each run.
+    hook_every : int, >= 1
     early_stopping : EarlyStopping, optional
     keep : int, >= 1
         Checkpoints to keep, beside the best.
@@ -124,21 +129,26 @@ async def train(
         max_steps=max_steps,
         max_length=max_length,
         truncation=truncation,
+        packing=packing,
         holdout=holdout,
         gates=gates,
+        hook_every=hook_every,
         early_stopping=early_stopping,
     )
+    watch = Watch([fresh_hook(hook) for hook in gradient_hooks], every=hook_every)
     operation = Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s)
     function = (losses or LossRegistry()).get(loss) if isinstance(loss, str) else loss
     backend = experiment.backend
     require_loss(function, backend=backend.name, capabilities=backend.capabilities)
+    require_watching(watch.hooks, early_stopping, backend=backend)
+    require_packing(packing, backend=backend.name, capabilities=backend.capabilities)
     format = ChatFormat() if format is None else format
     corpus = read_corpus(dataset, validation, options=options, format=format)
     ids = [e.item.id for e in corpus.train]
     make_plan(ids, options, config=experiment.config, seed=experiment.seed)
     session = await backend.create(experiment.config, seed=experiment.seed)
     try:
-        work = lay_out_corpus(experiment, corpus, options, session)
+        work = lay_out_corpus(experiment, corpus, options, session, loss=function)
         run = Run.start(
             experiment.directory,
             arguments={
@@ -149,6 +159,7 @@ async def train(
                 "options": options.to_dict(),
                 "format": format_to_dict(format),
                 "loss": loss_to_dict(function),
+                "gradient_hooks": [hook_to_dict(hook) for hook in watch.hooks],
                 "output_schema": schema_to_dict(schema),
                 "validation": validation is not None,
                 "dataset_fingerprint": corpus.fingerprint(),
@@ -163,6 +174,7 @@ async def train(
             loss=function,
             schema=schema,
             operation=operation,
+            watch=watch,
             **work,
         )
         return await job.finish(LoopState(), parent=None)
@@ -188,8 +200,11 @@ def train_sync(
     schema: OutputSchema | None = None,
     max_length: int = 1024,
     truncation: Truncation = "error",
+    packing: bool = False,
     loss: str | LossFunction = "cross_entropy",
     losses: LossRegistry | None = None,
+    gradient_hooks: Sequence[GradientHook] = (),
+    hook_every: int = 10,
     early_stopping: EarlyStopping | None = None,
     keep: int = 5,
     on_step: Callable[[StepRow], None] | None = None,
@@ -218,132 +233,12 @@ def train_sync(
             schema=schema,
             max_length=max_length,
             truncation=truncation,
+            packing=packing,
             loss=loss,
             losses=losses,
+            gradient_hooks=gradient_hooks,
+            hook_every=hook_every,
             early_stopping=early_stopping,
-            keep=keep,
-            on_step=on_step,
-            progress=progress,
-            deadline_s=deadline_s,
-        )
-    )
-
-
-async def resume(
-    experiment: LoraExperiment | Path | str,
-    dataset: Iterable[Any] | None = None,
-    *,
-    checkpoint: str = "latest",
-    validation: Iterable[Any] | None = None,
-    format: Formatter | None = None,
-    schema: OutputSchema | None = None,
-    loss: LossFunction | None = None,
-    keep: int = 5,
-    on_step: Callable[[StepRow], None] | None = None,
-    progress: bool | None = None,
-    deadline_s: float | None = None,
-) -> TrainingReport:
-    """Go on with an experiment's last run, as if it had never stopped.
-
-    The arguments and the items of the run are read from its folder. On the in-process backend, and
-    with PEFT on a CPU with the same number of threads, adapter and history come out bit for bit as
-    without the interruption.
-
-    Parameters
-    ----------
-    experiment : LoraExperiment, or the path of its folder
-    dataset, validation : iterable of items, optional
-        Only to prove that they are still the same.
-    checkpoint : str
-        Later checkpoints are deleted.
-    format, schema, loss : optional
-        Needed only for those that are not this package's own, which are not stored; `format` only
-        where a `dataset` is given.
-
-    Raises
-    ------
-    ResumeMismatchError
-        If configuration, seed, backend or items are not those of the run.
-    CheckpointNotFoundError, CheckpointCorruptError
-        If there is nothing to go on from.
-    """
-    operation = Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s)
-    if not isinstance(experiment, LoraExperiment):
-        experiment = LoraExperiment.open(experiment)
-    run = experiment.last_run(checkpoint)
-    options, corpus = run.options, run.corpus()
-    stored = run.arguments
-    now: dict[str, object] = {
-        "config_digest": experiment.config.digest(),
-        "backend": experiment.backend.name,
-        "seed": experiment.seed,
-        "dataset_fingerprint": corpus.fingerprint(),
-    }
-    if dataset is not None:
-        reader = run.format or format
-        if reader is None:
-            raise ValueError("`format` must be given again: it is not stored with the run")
-        if stored["validation"] and validation is None:
-            entries = read_entries(dataset, format=reader)
-            given = Corpus(train=entries, held_out=corpus.held_out)
-        else:
-            given = read_corpus(dataset, validation, options=options, format=reader)
-        now["dataset_fingerprint"] = given.fingerprint()
-    different = [name for name, value in now.items() if stored[name] != value]
-    if different:
-        raise ResumeMismatchError(different)
-    function = run.loss(loss)
-    schema = run.schema(schema)
-    store = run.store(keep=keep)
-    start = store.get(checkpoint)
-    session = await experiment.backend.resume(experiment.config, start.path)
-    try:
-        work = lay_out_corpus(experiment, corpus, options, session)
-        state = LoopState.from_dict(store.state(start.name))
-        for later in store.list():
-            if later.step > start.step:
-                store.delete(later.name)
-        job = Job(
-            experiment=experiment,
-            run=run,
-            corpus=corpus,
-            session=session,
-            loss=function,
-            schema=schema,
-            operation=operation,
-            **work,
-        )
-        return await job.finish(state, parent=start.name)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await session.close()
-
-
-def resume_sync(
-    experiment: LoraExperiment | Path | str,
-    dataset: Iterable[Any] | None = None,
-    *,
-    checkpoint: str = "latest",
-    validation: Iterable[Any] | None = None,
-    format: Formatter | None = None,
-    schema: OutputSchema | None = None,
-    loss: LossFunction | None = None,
-    keep: int = 5,
-    on_step: Callable[[StepRow], None] | None = None,
-    progress: bool | None = None,
-    deadline_s: float | None = None,
-) -> TrainingReport:
-    """Do what `resume` does, for scripts and notebooks, also where an event loop runs already."""
-    return run_sync(
-        partial(
-            resume,
-            experiment,
-            dataset,
-            checkpoint=checkpoint,
-            validation=validation,
-            format=format,
-            schema=schema,
-            loss=loss,
             keep=keep,
             on_step=on_step,
             progress=progress,
