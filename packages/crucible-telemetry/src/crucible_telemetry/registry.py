@@ -215,6 +215,7 @@ SPANS: tuple[SpanKind, ...] = (
     ),
     _span("crucible.telemetry.export", "internal"),
     _span("crucible.telemetry.flush", "internal"),
+    _span("crucible.telemetry.migrate", "internal", required="from_version to_version"),
     _span("crucible.training.checkpoint", "internal", "path sha256 segment", required="step"),
     _span("crucible.training.epoch", "step", _TRAINING, required="epoch"),
     _span("crucible.training.evaluation", "request", _TRAINING + " step"),

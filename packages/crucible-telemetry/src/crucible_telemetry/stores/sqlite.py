@@ -15,6 +15,7 @@ from crucible_telemetry.errors import RowRejectedError, StoreUnavailableError, S
 from crucible_telemetry.schema import INDEX, NAMES, VERSION, Row
 from crucible_telemetry.stores import tables
 from crucible_telemetry.stores.port import Kind, Query
+from crucible_telemetry.suppression import own_span
 
 _ROWS_PER_STATEMENT = 500
 # So few that their values are still in the processor's cache when they are looked at.
@@ -50,7 +51,8 @@ class SQLiteStore:
     StoreUnavailableError
         If the file cannot be opened or written, or the file system refuses `journal`.
     StoreVersionError
-        If a newer version of this package wrote the file.
+        If a newer version of this package wrote the file. The tables of an older one are brought
+        to this version in one transaction.
 
     Notes
     -----
@@ -279,7 +281,7 @@ class SQLiteStore:
                 )
             sync = "NORMAL" if self._journal == "wal" else "FULL"
             connection.execute(f"PRAGMA synchronous = {sync}")
-            self._create(connection)
+            self._migrate(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
@@ -303,21 +305,30 @@ class SQLiteStore:
                     raise
                 time.sleep(0.02)
 
-    def _create(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
-            raise StoreVersionError(found, VERSION)
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables of an older version, or of none, to this one in one transaction."""
+        found = self._version(connection)
         if found == VERSION:
             return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in tables.CREATE:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        with own_span("migrate", from_version=found, to_version=VERSION):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                # Another process may have done it while this one waited.
+                for statements in tables.UPGRADES[self._version(connection) :]:
+                    for statement in statements:
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if found > VERSION:
+            raise StoreVersionError(found, VERSION)
+        return found
 
     def _build_indexes(self) -> None:
         """Build what queries need, once somebody asks: three live indexes halve the write rate."""

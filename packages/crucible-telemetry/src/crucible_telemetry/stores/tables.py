@@ -22,14 +22,17 @@ _OWN = COLUMNS[2:]
 WIDTH = 1 + len(_OWN)
 _HEX = frozenset(column.name for column in COLUMNS if column.kind == "hex")
 
-CREATE = (
-    "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, experiment_id TEXT NOT NULL, "
-    "writer_id TEXT NOT NULL, UNIQUE (experiment_id, writer_id)) STRICT",
-    "CREATE TABLE IF NOT EXISTS event (stream_id INTEGER NOT NULL, "
-    + ", ".join(f"{c.name} {_TYPES[c.kind]}{'' if c.null else ' NOT NULL'}" for c in _OWN)
-    + ") STRICT",
-    "CREATE TABLE IF NOT EXISTS document (kind TEXT NOT NULL, key TEXT NOT NULL, "
-    "value TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT",
+# What brings a file from each version of the tables to the next, beginning with none at all.
+UPGRADES: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, experiment_id TEXT NOT NULL, "
+        "writer_id TEXT NOT NULL, UNIQUE (experiment_id, writer_id)) STRICT",
+        "CREATE TABLE IF NOT EXISTS event (stream_id INTEGER NOT NULL, "
+        + ", ".join(f"{c.name} {_TYPES[c.kind]}{'' if c.null else ' NOT NULL'}" for c in _OWN)
+        + ") STRICT",
+        "CREATE TABLE IF NOT EXISTS document (kind TEXT NOT NULL, key TEXT NOT NULL, "
+        "value TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT",
+    ),
 )
 INDEXES = {
     "event_seq": "CREATE UNIQUE INDEX IF NOT EXISTS event_seq ON event (stream_id, seq)",
