@@ -15,6 +15,7 @@ from crucible_harness.errors import ConfigError
 from crucible_harness.experiment import Experiment
 from crucible_harness.options import Budget, ErrorPolicy, Limits, Retries, RunOptions
 from crucible_harness.prompts import FewShot, Prompt
+from crucible_harness.slo import LatencySLO, check_slo
 from crucible_harness.stopping import AlwaysValid, FixedN, Stopping
 
 if TYPE_CHECKING:
@@ -143,7 +144,12 @@ def read_experiment(
         budget=_budget(table.budget),
         per_provider={p: Limits(**at.model_dump()) for p, at in table.limits.items()},
         trace=table.options.trace,
+        slo=tuple(LatencySLO(**at.model_dump()) for at in table.slo),
     )
+    try:
+        check_slo(options.slo, [condition.name for condition in experiment.conditions])
+    except ValueError as error:
+        raise ConfigError(name, (str(error),)) from error
     return experiment, options
 
 

@@ -1,7 +1,6 @@
 """Leaf calls: sent once, reserved before, written down before anything else happens."""
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,6 +193,7 @@ class _Sent:
         self._name, self._hold = by.name, hold
         self._key, self._text, self._same, self._sample = key, text, same, sample
         self._arrived, self._queued_s, self._attempt, self._started_ns = arrived, 0.0, 0, 0
+        self._sent_at = arrived
 
     async def begin(self) -> None:
         """Note that it is about to be sent."""
@@ -212,7 +212,7 @@ class _Sent:
             desk.halt()
             raise
         desk.sent += 1
-        self._started_ns = time.time_ns()
+        self._started_ns, self._sent_at = desk.now_ns(), anyio.current_time()
 
     async def ask(self, request: Mapping[str, Any], limiter: Limiter) -> Completion:
         """Send it, and write down how it ends."""
@@ -287,6 +287,7 @@ class _Sent:
                 error_message=None if error is None else str(error),
                 cost_usd=cost,
                 reserved_usd=self._hold.usd,
+                latency_s=anyio.current_time() - self._sent_at,
                 queued_s=self._queued_s,
                 started_ns=self._started_ns,
             )
@@ -301,9 +302,12 @@ def through_journal(model: Model, desk: Desk, used: Used, copy: int = 0) -> Mode
     if members is None:
         return JournaledModel(model, desk, used, copy)
     races = bool(getattr(model, "races", False))
-    return model.with_members(  # type: ignore[attr-defined, no-any-return]
+    made: Model = model.with_members(  # type: ignore[attr-defined]
         [
             through_journal(member, desk, used, n if races else copy)
             for n, member in enumerate(members())
         ]
     )
+    if races:
+        desk.hedgers.give_to(made)
+    return made

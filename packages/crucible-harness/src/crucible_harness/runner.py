@@ -22,7 +22,14 @@ from crucible_harness.outcome import RunResult, Status
 from crucible_harness.progress import Tally, display
 from crucible_harness.recorded import RecordedRun, load_run
 from crucible_harness.schedule import Cell
-from crucible_harness.setting_up import desk_of, leaves_of, refuse_unknown_prices, watching
+from crucible_harness.setting_up import (
+    desk_of,
+    leaves_of,
+    models_of,
+    refuse_unknown_prices,
+    watching,
+)
+from crucible_harness.slo import check_slo, stated
 from crucible_harness.sync import blocking
 
 if TYPE_CHECKING:
@@ -154,6 +161,7 @@ async def _start(experiment: Experiment, options: RunOptions, *, items: int | No
     began = time.monotonic()
     prereg.check(experiment, options.prereg)
     refuse_unknown_prices(experiment, options.budget)
+    check_slo(options.slo, [condition.name for condition in experiment.conditions])
     folder = folder_of(experiment, options.directory)
     folder.prepare(experiment, journal=options.journal, allow_dirty=options.allow_dirty)
     journal = folder.open_journal(
@@ -161,7 +169,11 @@ async def _start(experiment: Experiment, options: RunOptions, *, items: int | No
     )
     try:
         journal.lock()
-        prereg.keep(folder, options.prereg, finished=len(journal.states()))
+        finished = len(journal.states())
+        prereg.keep(folder, options.prereg, finished=finished)
+        if options.slo:
+            known = folder.manifest().get("slo", [])
+            folder.update(slo=stated(options.slo, known, finished=finished))
         return await _run(experiment, folder, journal, options, items=items, began=began)
     finally:
         journal.close()
@@ -199,8 +211,9 @@ async def _run(
         if todo:
             await desk.executor.open(leaves_of(experiment))
         try:
-            with display(tally, options.progress):
-                await dispatch.work()
+            async with desk.hedgers.of(models_of(experiment)):
+                with display(tally, options.progress):
+                    await dispatch.work()
         finally:
             with anyio.CancelScope(shield=True):
                 await desk.executor.close()

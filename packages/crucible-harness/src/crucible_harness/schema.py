@@ -236,6 +236,14 @@ class BudgetTable(_Table):
     assume_price: dict[str, _Price] = {}
 
 
+class SLOTable(_Table):
+    """A latency objective of one condition."""
+
+    percentile: float = Field(gt=0, lt=100)
+    threshold_s: float = Field(gt=0)
+    condition: str
+
+
 class LimitsTable(_Table):
     """Limits of one provider."""
 
@@ -294,6 +302,7 @@ class ExperimentTable(_Table):
     hypotheses: list[HypothesisTable] = []
     budget: BudgetTable | None = None
     limits: dict[str, LimitsTable] = {}
+    slo: list[SLOTable] = []
     options: OptionsTable = OptionsTable()
 
 
