@@ -6,9 +6,17 @@ import sys
 import pytest
 
 import crucible_lora
-from crucible_lora import InProcessBackend, errors, evaluate_sync, resume_sync, train_sync
+from crucible_lora import (
+    InProcessBackend,
+    errors,
+    evaluate_sync,
+    resume_sync,
+    sweep_sync,
+    train_sync,
+)
 from crucible_lora.evaluate import evaluate
 from crucible_lora.resume import resume
+from crucible_lora.sweep import sweep
 from crucible_lora.train import train
 
 HEAVY = ("torch", "transformers", "peft", "tinker", "scipy", "pandas", "pyarrow", "datasets", "ray", "rich", "jsonschema")  # fmt: skip
@@ -25,7 +33,7 @@ def test_the_public_names_are_sorted_and_there():
     assert all(hasattr(crucible_lora, name) for name in crucible_lora.__all__)
 
 
-@pytest.mark.parametrize(("plain", "sync"), [(train, train_sync), (resume, resume_sync), (evaluate, evaluate_sync)])  # fmt: skip
+@pytest.mark.parametrize(("plain", "sync"), [(train, train_sync), (resume, resume_sync), (evaluate, evaluate_sync), (sweep, sweep_sync)])  # fmt: skip
 def test_the_synchronous_twin_takes_the_same_arguments(plain, sync):
     one, two = inspect.signature(plain), inspect.signature(sync)
     assert one.parameters == two.parameters

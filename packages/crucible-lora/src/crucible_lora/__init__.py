@@ -9,6 +9,7 @@ from crucible_lora.experiment import LoraExperiment, create_experiment
 from crucible_lora.gates import Gate
 from crucible_lora.resume import resume, resume_sync
 from crucible_lora.sampler import Sampler
+from crucible_lora.sweep import sweep, sweep_sync
 from crucible_lora.train import train, train_sync
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "evaluate_sync",
     "resume",
     "resume_sync",
+    "sweep",
+    "sweep_sync",
     "train",
     "train_sync",
 ]

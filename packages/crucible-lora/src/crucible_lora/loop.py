@@ -89,6 +89,8 @@ class Loop:
     parent: str | None
     on_step: Callable[[StepRow], None] | None
     deadline_s: float | None
+    stop: Callable[[], bool] | None = None
+    until: int | None = None
 
     async def run(self) -> Stopped:
         """Train to the end and return why it ended.
@@ -98,7 +100,10 @@ class Loop:
         began = anyio.current_time()
         total = self.plan.total
         warmup = warmup_updates(self.config, total=total)
-        while self.state.step < total:
+        if self.state.step and self._stalled():  # resumed behind its end
+            return await self._end("early_stopping")
+        last = total if self.until is None else min(total, self.until)
+        while self.state.step < last:
             before = self.state.step
             try:
                 row = await to_the_end(partial(self._update, warmup))
@@ -110,12 +115,14 @@ class Loop:
                 if self.state.step > before:
                     await self._end("cancelled")
                 raise
+            if self.stop is not None and self.stop():
+                return await self._end("cancelled")
             if self._stalled():
                 return await self._end("early_stopping")
             late = anyio.current_time() - began >= (self.deadline_s or math.inf)
             if late and self.state.step < total:
                 return await self._end("deadline")
-        capped = total < self.plan.per_epoch * self.plan.epochs
+        capped = last < self.plan.per_epoch * self.plan.epochs
         return await self._end("max_steps" if capped else "completed")
 
     async def _end(self, why: Stopped) -> Stopped:

@@ -60,7 +60,32 @@ async def resume(
     CheckpointNotFoundError, CheckpointCorruptError
         If there is nothing to go on from.
     """
-    operation = Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s)
+    return await go_on(
+        experiment,
+        dataset,
+        checkpoint=checkpoint,
+        validation=validation,
+        format=format,
+        schema=schema,
+        loss=loss,
+        gradient_hooks=gradient_hooks,
+        operation=Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s),
+    )
+
+
+async def go_on(
+    experiment: LoraExperiment | Path | str,
+    dataset: Iterable[Any] | None = None,
+    *,
+    checkpoint: str = "latest",
+    validation: Iterable[Any] | None = None,
+    format: Formatter | None = None,
+    schema: OutputSchema | None = None,
+    loss: LossFunction | None = None,
+    gradient_hooks: Sequence[GradientHook] | None = None,
+    operation: Operation,
+) -> TrainingReport:
+    """Do what `resume` does, under operational options already read."""
     if not isinstance(experiment, LoraExperiment):
         experiment = LoraExperiment.open(experiment)
     run = experiment.last_run(checkpoint)
@@ -88,7 +113,7 @@ async def resume(
     function = run.loss(loss)
     schema = run.schema(schema)
     watch = Watch(run.hooks(gradient_hooks), every=options.hook_every)
-    store = run.store(keep=keep)
+    store = run.store(keep=operation.keep)
     start = store.get(checkpoint)
     session = await experiment.backend.resume(experiment.config, start.path)
     try:

@@ -4,24 +4,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import anyio
-
-from crucible_lora.capabilities import require_loss, require_packing, require_watching
 from crucible_lora.experiment import LoraExperiment
-from crucible_lora.formats import ChatFormat, Formatter, format_to_dict
+from crucible_lora.formats import Formatter
 from crucible_lora.gates import Gate
-from crucible_lora.gradients import GradientHook, fresh_hook, hook_to_dict
-from crucible_lora.loop import LoopState
-from crucible_lora.loss_registry import LossRegistry, loss_to_dict
+from crucible_lora.gradients import GradientHook
+from crucible_lora.loss_registry import LossRegistry
 from crucible_lora.masking import Truncation
-from crucible_lora.options import EarlyStopping, TrainOptions, read_gates
+from crucible_lora.options import EarlyStopping
 from crucible_lora.ports import LossFunction
+from crucible_lora.request import Request
 from crucible_lora.results import StepRow, TrainingReport
-from crucible_lora.runs import Run
-from crucible_lora.schemas import OutputSchema, schema_to_dict
+from crucible_lora.schemas import OutputSchema
 from crucible_lora.sync import run_sync
-from crucible_lora.training import Job, Operation, lay_out_corpus, make_plan, read_corpus
-from crucible_lora.watching import Watch
+from crucible_lora.training import Operation
 
 
 async def train(
@@ -119,68 +114,31 @@ async def train(
     CheckpointWriteError
         If the disk refuses.
     """
-    gates = read_gates(quality_targets, schema=schema)
-    options = TrainOptions(
+    request = Request.read(
+        experiment,
+        dataset,
         epochs=epochs,
         batch_size=batch_size,
-        accumulate=accumulate,
         checkpoint_every=checkpoint_every,
+        quality_targets=quality_targets,
+        validation=validation,
+        holdout=holdout,
         evaluate_every=evaluate_every,
         max_steps=max_steps,
+        accumulate=accumulate,
+        format=format,
+        schema=schema,
         max_length=max_length,
         truncation=truncation,
         packing=packing,
-        holdout=holdout,
-        gates=gates,
+        loss=loss,
+        losses=losses,
+        gradient_hooks=gradient_hooks,
         hook_every=hook_every,
         early_stopping=early_stopping,
+        operation=Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s),
     )
-    watch = Watch([fresh_hook(hook) for hook in gradient_hooks], every=hook_every)
-    operation = Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s)
-    function = (losses or LossRegistry()).get(loss) if isinstance(loss, str) else loss
-    backend = experiment.backend
-    require_loss(function, backend=backend.name, capabilities=backend.capabilities)
-    require_watching(watch.hooks, early_stopping, backend=backend)
-    require_packing(packing, backend=backend.name, capabilities=backend.capabilities)
-    format = ChatFormat() if format is None else format
-    corpus = read_corpus(dataset, validation, options=options, format=format)
-    ids = [e.item.id for e in corpus.train]
-    make_plan(ids, options, config=experiment.config, seed=experiment.seed)
-    session = await backend.create(experiment.config, seed=experiment.seed)
-    try:
-        work = lay_out_corpus(experiment, corpus, options, session, loss=function)
-        run = Run.start(
-            experiment.directory,
-            arguments={
-                "schema": "crucible-lora/run/1",
-                "config_digest": experiment.config.digest(),
-                "backend": backend.name,
-                "seed": experiment.seed,
-                "options": options.to_dict(),
-                "format": format_to_dict(format),
-                "loss": loss_to_dict(function),
-                "gradient_hooks": [hook_to_dict(hook) for hook in watch.hooks],
-                "output_schema": schema_to_dict(schema),
-                "validation": validation is not None,
-                "dataset_fingerprint": corpus.fingerprint(),
-            },
-            corpus=corpus,
-        )
-        job = Job(
-            experiment=experiment,
-            run=run,
-            corpus=corpus,
-            session=session,
-            loss=function,
-            schema=schema,
-            operation=operation,
-            watch=watch,
-            **work,
-        )
-        return await job.finish(LoopState(), parent=None)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await session.close()
+    return await request.run()
 
 
 def train_sync(

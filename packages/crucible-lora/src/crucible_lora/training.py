@@ -42,6 +42,8 @@ class Operation:
     on_step: Callable[[StepRow], None] | None
     progress: bool | None
     deadline_s: float | None
+    stop: Callable[[], bool] | None = None  # asked after each update
+    until: int | None = None  # updates after which this process stops, whatever the schedule
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -106,9 +108,12 @@ class Job:
                     parent=parent,
                     on_step=on_step,
                     deadline_s=self.operation.deadline_s,
+                    stop=self.operation.stop,
+                    until=self.operation.until,
                 )
                 stopped = await loop.run()
-            quality = await self._judge(store) if options.gates else None
+            judged = options.gates and stopped != "cancelled"
+            quality = await self._judge(store) if judged else None
             report = self._report(state, store, stopped, quality)
             tracing.note(
                 span,
