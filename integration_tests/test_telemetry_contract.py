@@ -25,6 +25,7 @@ from crucible_bench.designs import TwoSampleT
 from crucible_bench.meta import meta_analysis
 from crucible_causaltrace.stores import JSONStore
 from crucible_datasets.cache import Cache
+from crucible_datasets.loaders.tabular import FieldMap
 from crucible_datasets.quality import Baseline, Suite, detect_drift
 from crucible_datasets.quality import expectations as expect
 from crucible_ensemble import Ensemble, LlamaCppModel, SimulatedModel, hedged
@@ -77,7 +78,7 @@ def run_datasets(path):
         data = datasets.load(
             "sums",
             url=f"http://127.0.0.1:{server.server_port}/sums.jsonl",
-            fields=datasets.FieldMap(id="id", input="q", expected="a"),
+            fields=FieldMap(id="id", input="q", expected="a"),
             task="math",
             cache=Cache(path / "cache"),
         )
@@ -241,4 +242,6 @@ def test_every_question_to_a_real_model_is_one_span_of_its_own_experiment(
     for name, events in found.items():
         assert {event.outcome for event in events} == {"ok"}
         assert all(event.duration_s > 0 for event in events)
-        assert all(f"study={name}" in str(event.attributes) for event in events)  # none of the other's
+        assert all(
+            f"study={name}" in str(event.attributes) for event in events
+        )  # none of the other's
