@@ -283,40 +283,6 @@ def test_an_interrupt_sends_no_new_call_waits_for_those_in_flight_and_the_run_ca
     assert len(log.read_text().splitlines()) == 100
 
 
-def test_a_cascade_over_a_vote_of_hedged_members_pays_each_leaf_call_once(options):
-    from crucible_ensemble import Ensemble, hedged
-    from crucible_ensemble.executions.cascade import Cascade
-    from crucible_harness.folder import Folder
-    from crucible_hedging import Hedger
-
-    members = [simulated(f"m{n}", latency_s=0.001, seed=n) for n in range(3)]
-    strong = simulated("strong", accuracy=0.95, price=(100.0, 200.0))
-    vote = Ensemble(
-        [hedged(member, hedger=Hedger(60.0)) for member in members],
-        normalise="numeric", name="cheap",
-    )  # fmt: skip
-    cascade = Ensemble(
-        [vote, strong], execution=Cascade(order="given"), normalise="numeric", name="cascade"
-    )
-    experiment = Experiment(
-        "composite", dataset=sums(12), seed=3, metrics=("accuracy", "cost_usd"),
-        conditions=[
-            Condition("cascade", cascade, temperature=0.7),
-            Condition("strong", strong, temperature=0.7),
-        ],
-    )  # fmt: skip
-    result = run_sync(experiment, options=options)
-    assert (result.status, result.failed) == ("complete", 0)
-    # Three of each item by the vote; the strong model's is one call, whoever needs it.
-    assert result.calls_sent == 12 * 3 + 12
-    journal = Folder(result.path).open_journal()
-    rows = list(journal.calls())
-    journal.close()
-    assert len({row["leaf_key"] for row in rows}) == len(rows) == 48
-    assert result.cost.known_usd == pytest.approx(sum(row["cost_usd"] for row in rows))
-    assert run_sync(experiment, options=options).calls_sent == 0
-
-
 def test_the_manifest_tells_uncommitted_code_apart(tmp_path, options, vote, monkeypatch):
     def git(*words: str) -> None:
         subprocess.run(

@@ -197,6 +197,16 @@ def test_the_effect_is_that_of_the_hedging_package_on_the_same_races():
     assert failed.total_s == pytest.approx(3.0)
 
 
+def test_answers_that_take_no_time_have_no_effect_to_measure(options):
+    raced = hedged(simulated(), hedger=Hedger(60.0))
+    experiment = Experiment(
+        "instant", dataset=sums(30), seed=1, conditions=[Condition("hedged", raced)]
+    )
+    effects = run_sync(experiment, options=options).analysis.hedging["hedged"].effects
+    assert effects[0].n == 30
+    assert effects[0].reason == "that percentile is 0 s without backups"
+
+
 def test_answers_that_were_shared_are_no_races_and_it_says_so(options):
     model = simulated(latency_s=0.001)
     experiment = Experiment(

@@ -32,6 +32,10 @@ def simulated(name: str = "m", accuracy: float = 0.7, **options: object) -> Simu
     )
 
 
+def told(item) -> str:
+    return str(item.expected)
+
+
 class Replay:
     """Answers what a table says, by condition and item: "1" is right, "0" wrong, "!" a time-out."""
 

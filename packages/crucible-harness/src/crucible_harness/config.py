@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crucible_harness.adapters import open_adapter
 from crucible_harness.claims import Criterion, Hypothesis
 from crucible_harness.conditions import Condition
+from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import ConfigError
 from crucible_harness.experiment import Experiment
@@ -187,7 +189,9 @@ class _Models:
         from crucible_ensemble import Ensemble
 
         if condition.ensemble is None:
-            model = self._hedged(self.named(condition.model), condition)
+            asked = condition.model
+            one = self.named(asked) if asked is not None else self._adapter(condition.adapter)
+            model = self._hedged(one, condition)
             if condition.samples is None:
                 return model
             return Ensemble([model], samples=condition.samples, name=condition.name)
@@ -207,6 +211,17 @@ class _Models:
         """Return a model of the `[models]` table, or one opened by its name."""
         if name not in self._open:
             self._open[name] = self._make(name)
+        return self._open[name]
+
+    def _adapter(self, place: str) -> "Model":
+        """Return an adapter that was trained by `crucible_lora`, opened once."""
+        name = f"adapter {place}"
+        if name not in self._open:
+            self._open[name] = (
+                open_adapter(place, base=self._base)
+                if self._stand_in is None
+                else self._stand_in(name)
+            )
         return self._open[name]
 
     def _make(self, name: str) -> "Model":
@@ -311,28 +326,22 @@ def _design(at: "DesignTable") -> Design:
 
 
 def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "Dataset":
-    from crucible_datasets import FieldMap, load, sample
+    from crucible_datasets import FieldMap
 
-    path = overrides.get("data") or (None if at.path is None else str(base / at.path))
     if at.limit is not None and at.sample_size is not None:
         raise ValueError("dataset: `limit` and `sample_size` must not both be given")
-    extra: dict[str, Any] = {}
-    if at.fields is not None:
-        f = at.fields
-        extra["fields"] = FieldMap(f.input, f.expected, f.id, tuple(f.metadata))
-    if at.task is not None:
-        extra["task"] = at.task
-    dataset = load(at.name, split=at.split, path=path, check_counts=at.check_counts, **extra)
-    wanted = overrides.get("items")
-    limit = wanted if wanted is not None and at.sample_size is None else at.limit
-    size = wanted if wanted is not None and at.sample_size is not None else at.sample_size
-    if size is not None:
-        return sample(dataset, size, seed=at.seed)
-    if limit is None:
-        return dataset
-    if not 1 <= limit <= len(dataset):
-        raise ValueError(f"dataset: `limit` must be in [1, {len(dataset)}], got {limit}")
-    return dataset[:limit]
+    wanted, f = overrides.get("items"), at.fields
+    return DatasetRef(
+        name=at.name,
+        split=at.split,
+        path=overrides.get("data") or (None if at.path is None else str(base / at.path)),
+        limit=wanted if wanted is not None and at.sample_size is None else at.limit,
+        sample_size=wanted if wanted is not None and at.sample_size is not None else at.sample_size,
+        seed=at.seed,
+        fields=None if f is None else FieldMap(f.input, f.expected, f.id, tuple(f.metadata)),
+        task=at.task,
+        check_counts=at.check_counts,
+    ).load()
 
 
 def _validated(text: str, name: str) -> "ExperimentTable":

@@ -104,8 +104,6 @@ def _summary(
     asked: Mapping[str, Mapping[str, Any]],
     needed: set[str],
 ) -> HedgingSummary:
-    from crucible_hedging.effect import measure_effect
-
     races: dict[str, _Race] = {}
     copies: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     elsewhere = 0
@@ -144,8 +142,22 @@ def _summary(
         ),
         wasted_s=math.fsum(row["latency_s"] or 0.0 for row in losers),
         extra_cost_usd=None if None in costs else math.fsum(costs),
-        effects=tuple(measure_effect(samples, percentile=p) for p in PERCENTILES),
+        effects=tuple(_effect(samples, p) for p in PERCENTILES),
     )
+
+
+def _effect(samples: "Sequence[Sample]", percentile: float) -> "HedgeEffect":
+    """Measure the effect, unless that percentile took no time: of 0 s nothing is a share."""
+    from crucible_hedging.effect import HedgeEffect, measure_effect
+
+    answered = sum(not math.isnan(sample.total_s) for sample in samples)
+    if sum(sample.primary_s == 0 for sample in samples) < percentile / 100 * max(answered, 1):
+        return measure_effect(samples, percentile=percentile)
+    return HedgeEffect(
+        percentile=percentile, unhedged_s=None, hedged_s=None, ratio=None, low=None, high=None,
+        confidence=0.95, n=answered, explored=sum(sample.explored for sample in samples),
+        reason="that percentile is 0 s without backups",
+    )  # fmt: skip
 
 
 def _sample(race: _Race) -> "Sample":

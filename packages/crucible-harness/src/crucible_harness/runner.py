@@ -1,6 +1,7 @@
 """Run an experiment: every cell that is not finished yet, whatever ended the run before."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,14 +192,15 @@ async def _run(
 ) -> RunResult:
     plan = experiment.schedule()
     done = journal.states()
-    todo, planned = _left(plan, done, items=items, retry_failed=options.retry_failed)
+    planned, todo = _left(plan, done, items=items, retry_failed=options.retry_failed)
     hooks = HookCaller(options.hooks)
     desk = desk_of(experiment, journal, options, hooks)
+    per_condition = Counter(cell.condition for cell in planned)
     tally = Tally(
-        [condition.name for condition in experiment.conditions],
-        planned=planned,
-        finished=planned - len(todo),
+        {c.name: per_condition[c.name] for c in experiment.conditions},
+        finished=per_condition - Counter(cell.condition for cell in todo),
         ledger=desk.ledger,
+        providers=desk.providers,
     )
     dispatch = Dispatch(
         experiment, desk, options, todo=todo, tally=tally,
@@ -246,8 +248,8 @@ async def _run(
 
 def _left(
     plan: Sequence[Cell], done: Mapping[Key, str], *, items: int | None, retry_failed: bool
-) -> tuple[list[Cell], int]:
-    """Return the cells that are not finished, and how many are planned among the first items."""
+) -> tuple[Sequence[Cell], list[Cell]]:
+    """Return the cells that are planned among the first items, and those that are not finished."""
     if items is not None:
         wanted = set(list(dict.fromkeys(cell.item for cell in plan))[:items])
         plan = [cell for cell in plan if cell.item in wanted]
@@ -256,7 +258,7 @@ def _left(
         status = done.get((cell.condition, cell.item, cell.repeat))
         return status is not None and (status == "ok" or not retry_failed)
 
-    return [cell for cell in plan if not finished(cell)], len(plan)
+    return plan, [cell for cell in plan if not finished(cell)]
 
 
 def _how(ended: Status, desk: Desk, *, whole: bool) -> Status:

@@ -136,7 +136,7 @@ class HedgeTable(_Table):
 
 
 class ConditionTable(_Table):
-    """One condition: a model, an ensemble or a function; with `grid`, one for each combination.
+    """One condition: a model, an ensemble, a function or an adapter; several with `grid`.
 
     `grid` gives factors their levels; `{factor}` in `name` and in any text of the condition is
     replaced by the level, and a number that is written `"{factor}"` becomes the level itself.
@@ -146,6 +146,7 @@ class ConditionTable(_Table):
     model: str | None = None
     ensemble: EnsembleTable | None = None
     call: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    adapter: str | None = Field(default=None, min_length=1)
     samples: int | None = Field(default=None, ge=1)
     hedge: HedgeTable | None = None
     prompt: PromptTable | None = None
@@ -158,10 +159,11 @@ class ConditionTable(_Table):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = ("model", "ensemble", "call")
+        kinds = ("model", "ensemble", "call", "adapter")
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError(
-                f"condition {self.name!r} must have `model`, `ensemble` or `call`, one of them"
+                f"condition {self.name!r} must have `model`, `ensemble`, `call` or `adapter`, "
+                "one of them"
             )
         if self.call is not None and (self.hedge or self.samples):
             raise ValueError(f"condition {self.name!r}: `hedge` and `samples` are for models")
@@ -209,6 +211,7 @@ class HypothesisTable(_Table):
         "trend",
     ] = "difference"
     factors: list[str] = []
+    levels: list[Level] = []
     alpha: float = Field(default=0.05, gt=0, lt=1)
     family: str = "confirmatory"
     kind: Literal["confirmatory", "exploratory"] = "confirmatory"
