@@ -231,8 +231,19 @@ def taped_run(taped, tmp_path_factory) -> Path:
     return Path(json.loads(done.stdout)["path"])
 
 
-def test_an_unknown_cost_needs_a_word_where_nobody_can_be_asked(taped, tmp_path):
-    done = crucible("run", taped, "--directory", tmp_path)
+@pytest.fixture(scope="module")
+def unpriced(taped) -> Path:
+    """Return the same experiment on a server elsewhere, whose prices nobody knows."""
+    file = taped.with_name("unpriced.toml")
+    file.write_text(
+        CASSETTE.replace('cassette = "tape.jsonl"', 'base_url = "https://models.example/v1"')
+        .replace('cassette_mode = "replay"', "")
+    )  # fmt: skip
+    return file
+
+
+def test_an_unknown_cost_needs_a_word_where_nobody_can_be_asked(unpriced, tmp_path):
+    done = crucible("run", unpriced, "--directory", tmp_path)
     assert done.returncode == 2
     assert "18 calls at an unknown cost" in done.stderr
     assert "--yes or --max-cost must be given" in done.stderr
@@ -257,8 +268,10 @@ def test_a_most_cost_is_a_budget_and_needs_known_prices(taped, tmp_path):
     assert result["calls_sent"] == 0
 
 
-def test_what_a_run_costs_is_said_before_it(taped, tmp_path):
-    done = crucible("estimate", taped, "--no-pilot", COLUMNS="80")
+def test_what_a_run_costs_is_said_before_it(unpriced, taped, tmp_path):
+    replayed = crucible("estimate", taped, "--no-pilot", COLUMNS="80")
+    assert "cost   $0.00 for the shortest answers, $0.00 for the longest" in replayed.stdout
+    done = crucible("estimate", unpriced, "--no-pilot", COLUMNS="80")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "From the price book, for 6 items; nobody was asked:\n"

@@ -98,7 +98,7 @@ def test_a_call_that_takes_too_long_is_a_time_out_and_its_cell_a_failure(options
     assert took == 30.0
     assert result.failed == 2
     letters = (result.path / "dead_letters.jsonl").read_text().splitlines()
-    assert {json.loads(letter)["error_class"] for letter in letters} == {"TimedOutError"}
+    assert {json.loads(letter)["error_class"] for letter in letters} == {"ModelTimeoutError"}
     assert {json.loads(letter)["status"] for letter in letters} == {"timeout"}
 
 

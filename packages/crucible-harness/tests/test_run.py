@@ -69,7 +69,7 @@ def test_failed_cells_are_missing_outcomes_and_tried_again_on_resume(replayed, o
     lines = (result.path / "dead_letters.jsonl").read_text().splitlines()
     letters = [json.loads(line) for line in lines]
     assert [(x["condition"], x["item"], x["error_class"]) for x in letters] == [
-        ("a", "sum/4", "TimedOutError")
+        ("a", "sum/4", "ModelTimeoutError")
     ]
     again = resume_sync(result.path, experiment=experiment, options=options)
     assert again.calls_sent == 1

@@ -23,6 +23,7 @@ from crucible_harness.stopping import AlwaysValid, FixedN, Stopping
 if TYPE_CHECKING:
     from crucible_datasets import Dataset
     from crucible_ensemble import Model
+    from crucible_ensemble.model import Hedger
     from crucible_harness.schema import (
         BudgetTable,
         ConditionTable,
@@ -182,11 +183,12 @@ class _Models:
         self._tables, self._base, self._seed = table.models, base, seed
         self._stand_in = open_model
         self._open: dict[str, Model] = {}
-        self._hedgers: dict[str, Any] = {}
+        self._hedgers: dict[str, Hedger] = {}
 
     def of(self, condition: Any) -> "Model":
         """Return the model of a condition: one model, or an ensemble of hedged or plain members."""
         from crucible_ensemble import Ensemble
+        from crucible_harness.voting import ensemble_of
 
         if condition.ensemble is None:
             asked = condition.model
@@ -196,16 +198,11 @@ class _Models:
                 return model
             return Ensemble([model], samples=condition.samples, name=condition.name)
         e = condition.ensemble
-        return Ensemble(
-            [self._hedged(self.named(m), condition) for m in e.models],
-            vote=e.vote,
-            normalise=e.normalise,
-            samples=e.samples,
-            weights=e.weights,
-            tie=e.tie,
-            timeout_s=e.timeout_s,
-            name=condition.name,
-        )
+        members = [self.named(m) for m in e.models]
+        if e.races():  # its members are each other's backups
+            return ensemble_of(e, members, name=condition.name, hedger=self._hedger(condition))
+        members = [self._hedged(m, condition) for m in members]
+        return ensemble_of(e, members, name=condition.name, hedger=None)
 
     def named(self, name: str) -> "Model":
         """Return a model of the `[models]` table, or one opened by its name."""
@@ -253,16 +250,22 @@ class _Models:
         return options
 
     def _hedged(self, model: "Model", condition: Any) -> "Model":
-        if condition.hedge is None:
-            return model
         from crucible_ensemble import hedged
+
+        hedger = self._hedger(condition)
+        return model if hedger is None else hedged(model, hedger=hedger)
+
+    def _hedger(self, condition: Any) -> "Hedger | None":
+        """Return the one hedger of a condition: it learns from all its calls, on one budget."""
+        if condition.hedge is None:
+            return None
         from crucible_hedging import Hedger
 
-        # One hedger for a condition: it learns from all of its calls, and shares one budget.
         if condition.name not in self._hedgers:
-            h = condition.hedge
-            self._hedgers[condition.name] = Hedger(h.delay, budget=h.budget)
-        return hedged(model, hedger=self._hedgers[condition.name])
+            h, e = condition.hedge, condition.ensemble
+            backups = len(e.models) - 1 if e is not None and e.races() else 1
+            self._hedgers[condition.name] = Hedger(h.delay, budget=h.budget, max_backups=backups)
+        return self._hedgers[condition.name]
 
 
 def _condition(at: "ConditionTable", models: _Models, base: Path) -> Condition:

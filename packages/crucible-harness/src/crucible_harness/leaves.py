@@ -3,13 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 
 from crucible_ensemble import Completion, Model
-from crucible_ensemble.errors import RateLimitError, TimedOutError
+from crucible_ensemble.errors import ModelTimeoutError, RateLimitError
 from crucible_ensemble.model import Prompt
 from crucible_ensemble.prompts import to_messages
 from crucible_ensemble.seeds import sample_seed
@@ -66,6 +66,12 @@ class JournaledModel:
     def __init__(self, model: Model, desk: Desk, used: Used, copy: int) -> None:
         self._model, self._desk, self._used, self._copy = model, desk, used, copy
         self.name = name_of(model)
+        self.family = getattr(model, "family", None)
+        supports = getattr(model, "supports", None)
+        if supports is not None:
+            # A seed is always taken: it tells draws apart in the journal. To a model that has
+            # none it is not sent, and the answer says so.
+            self.supports = frozenset({*supports, "seed"} - {"stream"})
 
     async def generate(
         self,
@@ -238,14 +244,14 @@ class _Sent:
             # Like a crash: no row, so that it stays possibly billed at its reservation.
             desk.ledger.settle(self._hold, status="lost", bill_usd=None)
             raise
+        except ModelTimeoutError as error:
+            await self._end("timeout", error=error, bill_usd=error.cost_usd)
+            raise
         except TimeoutError as error:
             said = str(error) or f"no answer within {desk.timeout_s} s"
-            late = TimedOutError(said, model=self._name)
+            late = ModelTimeoutError(said, model=self._name)
             await self._end("timeout", error=late)
             raise late from error
-        except TimedOutError as error:
-            await self._end("timeout", error=error)
-            raise
         except Exception as error:
             await self._end("error", error=error, bill_usd=getattr(error, "cost_usd", None))
             if isinstance(error, RateLimitError) and error.retry_after_s:
@@ -256,6 +262,8 @@ class _Sent:
                 desk.fail(refused)
                 raise refused from error
             raise
+        if seed is None and request["seed"] is not None and "seed" not in answer.dropped:
+            answer = replace(answer, dropped=(*answer.dropped, "seed"))
         # No await between the answer and its row: a crash cannot come between them.
         status: CallStatus = "filtered" if answer.finish == "filtered" else "ok"
         bill = answer.cost_usd if answer.billed_usd is None else answer.billed_usd

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crucible_harness.errors_policy import FATAL
+from crucible_harness.voting import EnsembleTable
 
 # Dollars per million tokens, [input, output], or dollars per call.
 _Price = Annotated[list[float], Field(min_length=2, max_length=2)] | float
@@ -115,19 +116,6 @@ class ModelTable(_Table):
         return self
 
 
-class EnsembleTable(_Table):
-    """Models that vote."""
-
-    models: list[str] = Field(min_length=1)
-    vote: Literal["majority", "weighted_majority"] = "majority"
-    execution: Literal["parallel"] = "parallel"
-    normalise: Literal["exact", "numeric", "text"] = "text"
-    samples: int = Field(default=1, ge=1)
-    weights: list[float] | None = None
-    tie: Literal["seeded", "priority", "abstain"] = "seeded"
-    timeout_s: float = Field(default=120.0, gt=0)
-
-
 class HedgeTable(_Table):
     """When a slow call gets a backup, and how many backups may be sent."""
 
@@ -170,6 +158,8 @@ class ConditionTable(_Table):
         e = self.ensemble
         if self.samples is not None and e is not None:
             raise ValueError(f"condition {self.name!r}: `samples` stands in `ensemble`")
+        if e is not None and e.races() and self.hedge and e.samples > 1:
+            raise ValueError(f"condition {self.name!r}: a `hedge` races models, not `samples`")
         if (self.samples or 1) > 1 and self.temperature == 0:
             raise ValueError(
                 f"condition {self.name!r}: `samples` must be 1 at temperature 0, got "
