@@ -90,22 +90,25 @@ class LoraExperiment:
         ------
         CheckpointNotFoundError, CheckpointCorruptError
         """
-        run = Run.latest(self.directory)
-        path = None
-        if checkpoint != "base":
-            found = self.last_run(checkpoint).store().get(checkpoint)
-            path, checkpoint = found.path, found.name
+        if checkpoint == "base":
+            return self.sampler_at(None, name=f"lora/{self.name}/base")
+        found = self.last_run(checkpoint).store().get(checkpoint)
+        return self.sampler_at(found.path, name=f"lora/{self.name}/{found.name}")
+
+    def sampler_at(self, path: Path | None, *, name: str) -> Sampler:
+        """Return the checkpoint in a folder of this experiment as a model; None is the base."""
 
         async def load() -> Any:
             if path is None:
                 return await self.backend.create(self.config, seed=self.seed)
             return await self.backend.resume(self.config, path)
 
+        run = Run.latest(self.directory) if path is None else Run.open(path.parent.parent)
         format = None if run is None else run.format
         return Sampler(
             run_sync(load),
             path,
-            name=f"lora/{self.name}/{checkpoint}",
+            name=name,
             system=format.system if isinstance(format, ChatFormat) else None,
             plain=isinstance(format, PlainFormat),
         )

@@ -92,17 +92,17 @@ class TrainingJob:
             eta_s=eta,
         )
 
-    async def events(self) -> AsyncIterator[StepRow]:
-        """Yield every update from the first on, as it comes, until the run ends."""
-        seen = 0
-        while True:
-            changed = self._changed
-            while seen < len(self._rows):
-                seen += 1
-                yield self._rows[seen - 1]
+    def events(self) -> AsyncIterator[StepRow]:
+        """Return every update from the first on, as it comes, until the run ends."""
+        return _Events(self)
+
+    async def row(self, number: int) -> StepRow | None:
+        """Return an update, counted from 0, once it is there; None if the run ends before."""
+        while number >= len(self._rows):
             if self._ended.is_set():
-                return
-            await changed.wait()
+                return None
+            await self._changed.wait()
+        return self._rows[number]
 
     def cancel(self) -> None:
         """End the run at its next update, with a checkpoint to go on from."""
@@ -147,3 +147,20 @@ class TrainingJob:
     def _wake(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
+
+
+class _Events:
+    """Not a generator: leaving the loop early leaves nothing behind."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job, self._seen = job, 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StepRow:
+        row = await self._job.row(self._seen)
+        if row is None:
+            raise StopAsyncIteration
+        self._seen += 1
+        return row

@@ -53,9 +53,13 @@ class Run:
         for number in sorted(_numbers(directory), key=int, reverse=True):
             path = directory / f"run-{number}"
             if (path / _ARGUMENTS).is_file():
-                text = (path / _ARGUMENTS).read_text(encoding="utf-8")
-                return cls(path=path, arguments=json.loads(text))
+                return cls.open(path)
         return None
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return the run in a folder."""
+        return cls(path=path, arguments=json.loads((path / _ARGUMENTS).read_text("utf-8")))
 
     @property
     def id(self) -> str:

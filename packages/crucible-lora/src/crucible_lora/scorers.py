@@ -76,7 +76,7 @@ class LexicalSimilarity:
 
 def _overlap(premise: str, hypothesis: str) -> float:
     said, claimed = _words(premise), _words(hypothesis)
-    content = {w for w in claimed if w not in _FUNCTION and w not in _NEGATION}
+    content = {w for w in claimed if w not in _FUNCTION and not _negated([w])}
     if not content or _negated(said) != _negated(claimed):
         return 0.0
     return len(content & set(said)) / len(content)
@@ -90,7 +90,7 @@ def _cosine(one: Counter[str], other: Counter[str]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+(?:n't)?|\w+", text.lower().replace("’", "'"))
+    return re.findall(r"\w+'t|\w+", text.lower().replace("’", "'"))
 
 
 def _negated(words: Sequence[str]) -> bool:

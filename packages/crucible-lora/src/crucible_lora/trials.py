@@ -24,7 +24,7 @@ from crucible_lora.options import EarlyStopping
 from crucible_lora.ports import Backend, LossFunction
 from crucible_lora.records import Record
 from crucible_lora.request import Request
-from crucible_lora.resume import go_on
+from crucible_lora.resuming import go_on
 from crucible_lora.runs import Run
 from crucible_lora.schemas import OutputSchema
 from crucible_lora.scoring import Scoring

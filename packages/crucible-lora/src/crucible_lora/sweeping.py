@@ -14,7 +14,7 @@ from crucible_lora import tracing
 from crucible_lora.capabilities import require_options
 from crucible_lora.config import LoraConfig, sha256_json
 from crucible_lora.corpus import Corpus, read_entries
-from crucible_lora.evaluate import evaluate
+from crucible_lora.evaluating import evaluate
 from crucible_lora.evaluation import EvaluationReport
 from crucible_lora.experiment import choose_backend
 from crucible_lora.files import write_whole
