@@ -13,7 +13,8 @@ from crucible_hedging import Hedger as CallHedger
 from crucible_hedging import PercentileDelay
 from crucible_hedging.delays.policy import DelayPolicy
 from crucible_lora import Sampler
-from crucible_telemetry import MemoryStore, SQLiteStore, Store
+from crucible_telemetry import MemoryStore, PostgresStore, SQLiteStore, Store
+from crucible_telemetry.stores.port import Columnar, Erasing
 
 # crucible-ensemble: everything that answers is a Model, and a Hedger races calls.
 hedger: Hedger = CallHedger("p95", budget=0.05)
@@ -42,6 +43,9 @@ policy: DelayPolicy = PercentileDelay(95)
 # crucible-telemetry: stores keep rows.
 memory: Store = MemoryStore()
 file: Store = SQLiteStore(Path("telemetry.sqlite"))
+database: Store = PostgresStore("postgresql://user@host/database")
+in_parts: Columnar = SQLiteStore(Path("telemetry.sqlite"))
+emptied: Erasing = PostgresStore("postgresql://user@host/database")
 
 # crucible-causaltrace: what the faithfulness probe asks is any Model.
 probed: Generates = Ensemble([server, local])

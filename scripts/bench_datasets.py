@@ -344,7 +344,8 @@ def bench_processes():
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     code = (
-        "from crucible_datasets import FieldMap, load\n"
+        "from crucible_datasets import load\n"
+        "from crucible_datasets.loaders.tabular import FieldMap\n"
         f"d = load('mine', url='http://127.0.0.1:{server.server_port}/m.jsonl', fields=FieldMap(input='question', expected='answer'))\n"  # noqa: E501
         "assert len(d) == 1319"
     )

@@ -398,6 +398,8 @@ def show_start() -> None:
     print("\nStart, least CPU of five")
     for what, code, bar in (
         ("import crucible_harness", "import crucible_harness", 0.4),
+        ("the names of an experiment", "from crucible_harness import Condition, Experiment, "
+         "Hypothesis, RunOptions, report, run_sync", 0.4),
         ("crucible --help", "import sys; sys.argv[1:] = ['--help']\n"
          "from crucible_harness.cli import main; main()", 0.6),
     ):  # fmt: skip

@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from crucible_datasets import FieldMap, load
+from crucible_datasets import load
 from crucible_datasets.cache import Cache
 from crucible_datasets.cards import GSM8K
 from crucible_datasets.errors import (
@@ -24,6 +24,7 @@ from crucible_datasets.errors import (
     ParseError,
 )
 from crucible_datasets.loaders.gsm8k import Gsm8k
+from crucible_datasets.loaders.tabular import FieldMap
 from crucible_datasets.lock import update_lock
 from crucible_datasets.registry import BenchmarkCard, Registry, SplitCard
 
@@ -245,7 +246,8 @@ FORKS = """
 import hashlib, os, random, signal, sys
 import crucible_datasets.cache as cache, crucible_datasets.sources as sources
 import filelock, httpx, platformdirs, stamina  # once, before the processes are made
-from crucible_datasets import FieldMap, load
+from crucible_datasets import load
+from crucible_datasets.loaders.tabular import FieldMap
 
 def child(work):
     pid = os.fork()
@@ -323,7 +325,8 @@ def test_a_process_killed_anywhere_leaves_no_wrong_blob_and_no_lock(site):
 
 MOUNTED = """
 import ctypes, os, sys
-from crucible_datasets import FieldMap, load
+from crucible_datasets import load
+from crucible_datasets.loaders.tabular import FieldMap
 from crucible_datasets.errors import CacheError
 libc = ctypes.CDLL(None, use_errno=True)
 uid, gid = os.getuid(), os.getgid()
@@ -466,7 +469,8 @@ exporter = InMemorySpanExporter()
 provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
-from crucible_datasets import FieldMap, duplicates, evaluate, load
+from crucible_datasets import duplicates, evaluate, load
+from crucible_datasets.loaders.tabular import FieldMap
 data = load("mine", url={site.url("/mine.jsonl")!r}, fields=FieldMap(input="q", expected="a"), task="math")
 evaluate({{data[0].id: "the secret output"}}, data)
 duplicates(data)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crucible_datasets import Dataset, FieldMap, Item, evaluate, load
+from crucible_datasets import Dataset, Item, evaluate, load
 from crucible_datasets.interop import from_hf, to_csv, to_hf, to_parquet, written_fields
+from crucible_datasets.loaders.tabular import FieldMap
 from crucible_datasets.store import ResultStore
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

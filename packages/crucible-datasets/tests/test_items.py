@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible_datasets import Dataset, Item, Provenance, load, render
+from crucible_datasets import Dataset, Item, load, render
 from crucible_datasets.errors import IntegrityError
+from crucible_datasets.items import Provenance
 
 CHOICE, CLAIMS = load("demo-choice"), load("demo-claims")
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from crucible_datasets import FieldMap, Item, load
+from crucible_datasets import Item, load
 from crucible_datasets.cards import DEFAULT_REGISTRY
 from crucible_datasets.errors import (
     DatasetUnavailableError,
@@ -24,7 +24,7 @@ from crucible_datasets.loaders.gsm8k import Gsm8k
 from crucible_datasets.loaders.humaneval import HumanEval
 from crucible_datasets.loaders.mmlu import Mmlu
 from crucible_datasets.loaders.scifact import SciFact
-from crucible_datasets.loaders.tabular import stream_items
+from crucible_datasets.loaders.tabular import FieldMap, stream_items
 from crucible_datasets.registry import BenchmarkCard, Registry, SplitCard
 from crucible_datasets.testing import check_loader, check_metric
 

@@ -24,7 +24,9 @@ from crucible_ensemble.errors import (
     QuorumNotReachedError,
     RateLimitError,
 )
+from crucible_ensemble.normalise import Mcq, NumericTolerance
 from crucible_ensemble.prices import PriceBook, PriceUnknownWarning
+from crucible_ensemble.votes import Majority
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +92,27 @@ async def test_unreadable_answers_never_win():
     assert recorded.abstained
     assert recorded.metadata.cost_usd == 0.01
     assert (await silent.generate("?")).text == ""
+
+
+def test_what_decides_the_answer_is_in_the_fingerprint():
+    def shout(text):
+        return text.upper()
+
+    def calm(text):
+        return text.lower()
+
+    members = [says("1", "a"), says("2", "b")]
+    plain = Ensemble(members).fingerprint()
+    assert plain == Ensemble(members).fingerprint()
+    others = [
+        {"normalise": shout}, {"normalise": calm}, {"normalise": Mcq(5)}, {"normalise": "mcq"},
+        {"vote": Majority("absolute")}, {"vote": "unanimous"}, {"confidence": "logprobs"},
+        {"equivalence": NumericTolerance()}, {"equivalence": NumericTolerance(0.1)},
+        {"execution": "quorum"}, {"quorum": 1}, {"tie": "priority"}, {"weights": [1, 2]},
+    ]  # fmt: skip
+    found = [str(Ensemble(members, **options).fingerprint()) for options in others]
+    assert len({str(plain), *found}) == 1 + len(others)
+    assert not any(" at 0x" in f for f in found)  # an address is another one each time
 
 
 async def test_a_seeded_tie_does_not_depend_on_the_order_of_members():

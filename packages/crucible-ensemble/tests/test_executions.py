@@ -4,6 +4,9 @@ from itertools import permutations, product
 
 import anyio
 import pytest
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crucible_ensemble import Completion, Ensemble, FunctionModel, SimulatedModel, hedged
 from crucible_ensemble.collect import collect
@@ -337,6 +340,65 @@ def simulated(n, accuracy, **options):
         wrong_of=lambda q: [str(int(q.split()[-1]) + k) for k in (1, 2, 3)], price=(1.0, 2.0),
         latency=Lognormal(median=1.0, sigma=0.6), **options,
     )  # fmt: skip
+
+
+FATES = ("fails", "is late", "has no answer", "is filtered", "crashes")
+
+
+def meets(fate, name):
+    """A model that answers "1", or meets another fate."""
+
+    async def answer(prompt):
+        if fate == "fails":
+            raise RateLimitError("busy", model=name, cost_usd=0.0)
+        if fate == "crashes":
+            raise KeyError("a bug")
+        if fate == "is late":
+            await anyio.sleep(1000)
+        text = "no idea" if fate == "has no answer" else "1"
+        finish = "filtered" if fate == "is filtered" else "stop"
+        return Completion(
+            text=text, model=name, cost_usd=0.01, billed_usd=0.01, latency_s=0.5, finish=finish
+        )
+
+    return FunctionModel(answer, name=name)
+
+
+@given(
+    st.lists(st.sampled_from(("answers", "answers", *FATES)), min_size=1, max_size=6),
+    st.integers(1, 6),
+    st.sampled_from(["majority", "weighted_majority", "unanimous"]),
+    st.sampled_from(["parallel", "quorum", "sequential", "hedged"]),
+)
+def test_a_failing_member_never_raises_while_the_quorum_holds(fates, quorum, vote, execution):
+    members = [meets(fate, f"m{n}") for n, fate in enumerate(fates)]
+    quorum = min(quorum, len(members))
+    ensemble = Ensemble(
+        members, vote=vote, execution=FixedHedge(max_backups=6) if execution == "hedged" else execution,
+        normalise="numeric", quorum=None if execution == "hedged" else quorum, timeout_s=5.0,
+    )  # fmt: skip
+    valid = fates.count("answers")
+    needed = 1 if execution == "hedged" else quorum
+
+    def ask():
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        return anyio.run(ensemble.predict, "?", backend="trio", backend_options={"clock": clock})
+
+    if valid < needed:
+        with pytest.raises((QuorumNotReachedError, AllModelsFailedError)) as caught:
+            ask()
+        responses = caught.value.responses
+    else:
+        prediction = ask()
+        responses = prediction.responses
+        assert prediction.answer == "1" or vote == "unanimous"
+        assert prediction.metadata.valid >= needed
+        told = {r.member for r in responses if r.status in ("error", "timeout")}
+        assert set(prediction.metadata.failures) == told
+    # Whatever happened, everybody is accounted for and nothing that was paid is lost.
+    assert [r.member for r in responses] == [m.name for m in members]
+    paid = [r.cost_usd for r in responses if r.completion is not None]
+    assert paid == [0.01] * len(paid)
 
 
 STRATEGIES = [

@@ -1,6 +1,9 @@
 """A real llama.cpp server on loopback with the real weights of SmolLM2-135M-Instruct."""
 
+from contextlib import AsyncExitStack
+
 import anyio
+import httpx
 import pytest
 
 from crucible_ensemble import CassetteModel, Ensemble, LlamaCppModel, OpenAIModel
@@ -88,8 +91,14 @@ def vote(model):
 
 def test_the_server_may_run_in_a_process_of_its_own():
     async def main():
-        async with LlamaCppModel(server_process=True) as model:
+        async with LlamaCppModel(server_process=True) as model, AsyncExitStack() as clients:
             answer = await model.generate(FRANCE, max_tokens=40)
+            # Connections stay open after their answer; none may keep the next one waiting. A server
+            # with a thread per processor needs five seconds for every few of these.
+            with anyio.fail_after(20):
+                for _ in range(40):
+                    client = await clients.enter_async_context(httpx.AsyncClient())
+                    assert (await client.get(f"{model.base_url}/models")).status_code == 200
             process = model._server
         return answer.text, process.poll()
 

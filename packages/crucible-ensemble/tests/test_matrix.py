@@ -239,6 +239,23 @@ def test_labels_that_are_missing_or_unreadable_are_named():
         matrix.subset(models=["z"])
 
 
+def test_an_error_of_a_scorer_normaliser_or_vote_says_what_it_was_about():
+    matrix = ResponseMatrix.from_correctness([[1, 0], [0, 1]])
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    for work, about in (
+        (lambda: matrix.correct(scorer=broken), "answer of model-1 to item item-1"),
+        (lambda: matrix.keys(broken), "answer of model-1 to item item-1"),
+        (lambda: matrix.evaluate([Strategy(name="s", vote=broken)]), "'s' for item item-1"),
+        (lambda: matrix.evaluate([Strategy(name="s")], scorer=broken), "item item-1"),
+    ):
+        with pytest.raises(ZeroDivisionError) as caught:
+            work()
+        assert about in caught.value.__notes__[0]
+
+
 def test_prices_can_be_changed_afterwards():
     book = PriceBook({"a": (100.0, 1000.0), "b": (0.0, 0.0)})
     plain, dear = (evaluate(small(), [Strategy(name="a", models=["a"], normalise="numeric", quorum=1)], prices=p)[0] for p in (None, book))  # fmt: skip

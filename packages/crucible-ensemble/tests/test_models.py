@@ -12,6 +12,7 @@ from crucible_ensemble import (
     Ensemble,
     FunctionModel,
     SimulatedModel,
+    hedged,
     open_model,
 )
 from crucible_ensemble.aliases import aliases
@@ -138,6 +139,58 @@ async def test_a_cassette_numbers_unseeded_draws_and_names_the_nearest_request(t
     auto = CassetteModel(Counting(), path, mode="auto")
     assert (await auto.generate("new", seed=1)).cached is False
     assert (await auto.generate("new", seed=1)).cached is True
+
+
+class Seedless(Counting):
+    """Has no seeds, as Anthropic's models have none."""
+
+    name, supports = "test/seedless", frozenset({"temperature", "stop"})
+
+
+async def test_an_ensemble_asks_a_recording_for_what_it_asked_the_model(tmp_path):
+    tape = tmp_path / "tape.jsonl"
+    recorder = CassetteModel(Seedless(), tape, mode="record")
+    asked = {"temperature": 0.7}
+    live = await Ensemble([recorder], samples=3, normalise="exact").predict("q", **asked)
+    assert recorder._model.asked == [None] * 3
+    player = CassetteModel(None, tape)
+    assert player.supports == {"temperature", "stop"}
+    again = await Ensemble([player], samples=3, normalise="exact").predict("q", **asked)
+    assert [r.key for r in again.responses] == [r.key for r in live.responses]
+    assert again.responses[0].completion.dropped == ("seed",)
+
+
+def test_what_wraps_a_model_takes_what_the_model_takes():
+    class Never:
+        async def race(self, calls, /, *, key=None):
+            raise NotImplementedError
+
+    seedless = Seedless()
+    assert "seed" not in hedged(seedless, hedger=Never()).supports
+    assert "seed" not in hedged(simulated(), hedger=Never(), backups=[seedless]).supports
+    assert not hasattr(hedged(Counting(), hedger=Never()), "supports")
+    assert CachedModel(seedless).supports == seedless.supports
+
+
+async def test_one_tape_holds_one_model(tmp_path):
+    tape = tmp_path / "tape.jsonl"
+    await CassetteModel(Counting(), tape, mode="record").generate("q")
+    with pytest.raises(ValueError, match="must be a tape of 'test/seedless'"):
+        CassetteModel(Seedless(), tape, mode="auto")
+    assert CassetteModel(None, tape).mode == "replay"
+    # Under another name it is still the same recording.
+    assert (await CassetteModel(None, tape, name="mine").generate("q")).text == "q 1"
+
+
+async def test_closing_a_cassette_closes_what_it_records(tmp_path):
+    closed = []
+
+    class Closing(Counting):
+        async def aclose(self):
+            closed.append(True)
+
+    await CassetteModel(Closing(), tmp_path / "t", mode="record").aclose()
+    assert closed == [True]
 
 
 def test_cassettes_need_a_mode_a_model_and_a_file(tmp_path):

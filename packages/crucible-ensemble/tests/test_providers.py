@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import anyio
 import anyio.to_thread
+import httpx
 import pytest
 from recorded_shapes import (
     ANTHROPIC,
@@ -27,8 +28,9 @@ from recorded_shapes import (
 )
 from wire_server import Script, after_release, drip, hang_up, hold, reply, stream
 
-from crucible_ensemble import OpenAIModel
+from crucible_ensemble import Ensemble, OpenAIModel
 from crucible_ensemble.errors import (
+    AllModelsFailedError,
     AuthenticationError,
     CircuitOpenError,
     ConnectionFailedError,
@@ -45,6 +47,7 @@ from crucible_ensemble.errors import (
     UnsupportedOptionError,
 )
 from crucible_ensemble.limits import Breaker, Limiter
+from crucible_ensemble.member import Member
 from crucible_ensemble.models.anthropic import AnthropicModel
 from crucible_ensemble.models.gemini import GeminiModel
 from crucible_ensemble.retry import Retries
@@ -369,6 +372,109 @@ async def test_three_refusals_for_now_and_then_an_answer(client):
     )  # fmt: skip
     assert (answer.attempts, len(requests)) == (4, 4)
     assert answer.cost_usd > 0  # what was refused cost nothing
+
+
+# Name, what the server does, the error it is, and what that attempt cost: None where nobody knows.
+FAULTS = [
+    ("429", reply(429, OPENAI_RATE, {"retry-after": "0"}), RateLimitError, 0.0),
+    ("500", reply(500, b"<html>oops</html>", content_type="text/html"), ServerError, None),
+    ("503", reply(503, {}), OverloadedError, None),
+    ("truncated JSON", reply(200, json.dumps(OPENAI).encode()[:-9]), ResponseFormatError, None),
+    ("a page", reply(200, b"<html>hi</html>", content_type="text/html"), ResponseFormatError, None),
+    ("slow drips", drip(OPENAI), ModelTimeoutError, None),
+    ("silence", hold(), ModelTimeoutError, None),
+    ("closed before", hang_up(), ConnectionFailedError, None),
+    ("closed within", hang_up(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"), ConnectionFailedError, None),
+]  # fmt: skip
+PAID = (117 * 0.15 + 1000 * 0.075 + 46 * 0.60) / 1e6  # what OPENAI's usage costs by the price table
+
+
+@pytest.mark.parametrize(("what", "fault", "kind", "cost"), FAULTS, ids=[f[0] for f in FAULTS])
+async def test_a_fault_that_passes_is_survived_and_what_it_may_have_cost_is_not_forgotten(
+    what, fault, kind, cost
+):
+    answer, requests = await ask(
+        openai, fault, reply(200, OPENAI),
+        options={"retries": Retries(initial_s=0, max_s=0), "timeout_s": 1.0},
+    )  # fmt: skip
+    assert (answer.text, answer.attempts, len(requests)) == ("10", 2, 2)
+    if cost == 0.0:
+        assert answer.cost_usd == pytest.approx(PAID)
+    else:
+        assert answer.cost_usd is None
+        assert answer.extra["known_cost_usd"] == pytest.approx(PAID)
+
+
+@pytest.mark.parametrize(("what", "fault", "kind", "cost"), FAULTS, ids=[f[0] for f in FAULTS])
+async def test_a_fault_that_stays_is_one_failed_member_and_the_others_vote(what, fault, kind, cost):
+    with Script(fault) as broken, Script(reply(200, OPENAI)) as sound:
+        members = [
+            Member(openai(broken.url, timeout_s=0.3), name="broken"),
+            *(Member(openai(sound.url), name=name) for name in ("b", "c")),
+        ]
+        async with Ensemble(members) as ensemble:
+            prediction = await ensemble.predict("5 + 5?")
+            with pytest.raises(AllModelsFailedError) as caught:
+                await Ensemble(members[:1]).predict("5 + 5?")
+    facts = prediction.metadata
+    assert prediction.answer == "10"
+    assert set(facts.failures) == {"broken"}
+    assert facts.failures["broken"].startswith(f"{kind.__name__}: ")
+    assert facts.known_cost_usd == pytest.approx(2 * PAID)
+    assert facts.cost_usd == (None if cost is None else pytest.approx(2 * PAID))
+    assert facts.unpriced == (("broken",) if cost is None else ())
+    assert type(caught.value.exceptions[0]) is kind
+    assert caught.value.responses[0].cost_usd == cost
+
+
+async def test_a_sound_answer_under_a_wrong_content_type_is_an_answer():
+    answer, _ = await ask(openai, reply(200, OPENAI, content_type="text/plain"))
+    assert answer.text == "10"
+    with Script(reply(200, OPENAI)) as server:  # asked for a stream, it sends a whole body
+        async with openai(server.url) as model:
+            with pytest.raises(ResponseFormatError, match="a stream of application/json"):
+                await read(model)
+
+
+async def test_what_breaks_within_a_stream_may_be_billed_whatever_it_is():
+    begun = OPENAI_STREAM.partition("data: [DONE]")[0].splitlines(keepends=True)[:4]
+    refusal = f"data: {json.dumps({'error': {'code': 429, 'message': 'slow'}})}\n\n"
+    with Script(reply(429, OPENAI_RATE, {"retry-after": "0"}), stream("".join(begun) + refusal)) as server:  # fmt: skip
+        async with openai(server.url, retries=Retries(initial_s=0, max_s=0)) as model:
+            with pytest.raises(RateLimitError) as caught:
+                await read(model)
+    assert (caught.value.cost_usd, caught.value.attempts) == (None, 2)
+
+
+def test_a_stream_that_waits_to_be_tried_again_lets_others_through(in_virtual_time):
+    async def main():
+        limiter, order = Limiter(1), []
+
+        class Busy(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request):
+                order.append(json.loads(request.content)["messages"][0]["content"])
+                if order == ["streamed"]:
+                    return httpx.Response(503, json={})
+                if order[-1] == "streamed":
+                    return httpx.Response(200, content=OPENAI_STREAM.encode())
+                return httpx.Response(200, json=OPENAI)
+
+        async with httpx.AsyncClient(transport=Busy()) as client:
+            model = openai(
+                "http://x", client=client, limiter=limiter, retries=Retries(initial_s=9, max_s=9)
+            )
+
+            async def streamed():
+                async with model.open_stream("streamed") as chunks:
+                    return [c async for c in chunks]
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(streamed)
+                await anyio.sleep(1)
+                group.start_soon(model.generate, "whole")
+        return order
+
+    assert in_virtual_time(main) == ["streamed", "whole", "streamed"]
 
 
 async def test_what_may_have_been_billed_twice_has_no_known_price_but_a_lower_bound():

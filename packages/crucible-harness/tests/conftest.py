@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crucible_ensemble import Ensemble
 from crucible_harness import Condition, Experiment, Hypothesis, RunOptions
@@ -12,6 +13,10 @@ from crucible_harness import Condition, Experiment, Hypothesis, RunOptions
 sys.path.insert(0, str(Path(__file__).parent))
 from killing import Forks
 from worlds import Replay, simulated, sums
+
+# Neither the speed of the machine nor what else it does decides a test.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

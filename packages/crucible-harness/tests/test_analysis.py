@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from crucible_harness import Criterion, ErrorPolicy, Hypothesis, analyse, run_sync
+from crucible_harness import Hypothesis, analyse, run_sync
+from crucible_harness.claims import Criterion
+from crucible_harness.options import ErrorPolicy
 from crucible_harness.verdicts import combine, judge
 
 
@@ -279,7 +281,8 @@ def test_models_that_err_together_are_worth_fewer_than_they_are(options):
 def test_ways_of_asking_one_model_are_models_of_their_own(options):
     from worlds import simulated, sums
 
-    from crucible_harness import Condition, Experiment, Prompt
+    from crucible_harness import Condition, Experiment
+    from crucible_harness.prompts import Prompt
     from crucible_harness.responses import response_matrix
 
     model = simulated("m")

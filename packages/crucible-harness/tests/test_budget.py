@@ -180,9 +180,9 @@ def test_an_answer_without_a_price_is_unknown_and_its_reservation_is_assumed(opt
 
 
 def test_a_call_that_failed_costs_nothing_and_one_that_timed_out_what_was_reserved(options):
-    from crucible_ensemble.errors import ServerError, TimedOutError
+    from crucible_ensemble.errors import ModelTimeoutError, ServerError
 
-    for error, settled in ((ServerError("down"), 0.0), (TimedOutError("late"), 0.04)):
+    for error, settled in ((ServerError("down"), 0.0), (ModelTimeoutError("late"), 0.04)):
         experiment = Experiment(
             f"fails-{type(error).__name__}", dataset=sums(4), seed=1, metrics=("accuracy",),
             conditions=[

@@ -231,8 +231,19 @@ def taped_run(taped, tmp_path_factory) -> Path:
     return Path(json.loads(done.stdout)["path"])
 
 
-def test_an_unknown_cost_needs_a_word_where_nobody_can_be_asked(taped, tmp_path):
-    done = crucible("run", taped, "--directory", tmp_path)
+@pytest.fixture(scope="module")
+def unpriced(taped) -> Path:
+    """Return the same experiment on a server elsewhere, whose prices nobody knows."""
+    file = taped.with_name("unpriced.toml")
+    file.write_text(
+        CASSETTE.replace('cassette = "tape.jsonl"', 'base_url = "https://models.example/v1"')
+        .replace('cassette_mode = "replay"', "")
+    )  # fmt: skip
+    return file
+
+
+def test_an_unknown_cost_needs_a_word_where_nobody_can_be_asked(unpriced, tmp_path):
+    done = crucible("run", unpriced, "--directory", tmp_path)
     assert done.returncode == 2
     assert "18 calls at an unknown cost" in done.stderr
     assert "--yes or --max-cost must be given" in done.stderr
@@ -257,8 +268,10 @@ def test_a_most_cost_is_a_budget_and_needs_known_prices(taped, tmp_path):
     assert result["calls_sent"] == 0
 
 
-def test_what_a_run_costs_is_said_before_it(taped, tmp_path):
-    done = crucible("estimate", taped, "--no-pilot", COLUMNS="80")
+def test_what_a_run_costs_is_said_before_it(unpriced, taped, tmp_path):
+    replayed = crucible("estimate", taped, "--no-pilot", COLUMNS="80")
+    assert "cost   $0.00 for the shortest answers, $0.00 for the longest" in replayed.stdout
+    done = crucible("estimate", unpriced, "--no-pilot", COLUMNS="80")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "From the price book, for 6 items; nobody was asked:\n"
@@ -380,11 +393,41 @@ def test_the_kit_is_listed_without_values_of_keys():
     assert "gsm8k" in crucible("datasets").stdout
 
 
-def test_importing_the_package_loads_nothing_heavy():
-    code = (
-        "import sys, crucible_harness\n"
-        "heavy = {'scipy', 'pandas', 'pyarrow', 'altair', 'torch', 'transformers', 'datasets', 'ray', 'typer'}\n"
-        "print(*sorted(heavy & set(sys.modules)))"
+HEAVY = (
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "altair",
+    "torch",
+    "transformers",
+    "datasets",
+    "ray",
+    "typer",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import crucible_harness", (*HEAVY, "numpy", "pydantic", "crucible_ensemble", "httpx")),
+        ("from crucible_harness import Experiment, report, run_sync", (*HEAVY, "numpy", "httpx")),
+    ],
+)
+def test_importing_the_package_loads_nothing_heavy(code, unwanted):
+    program = f"import sys\n{code}\nprint(*sorted(set({unwanted!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_module_does_not_hide_the_function_of_its_name():
+    program = (
+        "import crucible_harness as harness\n"
+        "import crucible_harness.compare, crucible_harness.plan, crucible_harness.report.html\n"
+        "print(*(type(getattr(harness, name)).__name__ for name in harness.__all__))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) <= {"function", "type"}

@@ -9,11 +9,11 @@ from worlds import Replay, right, simulated, sums
 
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Ensemble
-from crucible_harness import Condition, Experiment, Metric, Prompt, analyse, run_sync
+from crucible_harness import Condition, Experiment, Metric, analyse, run_sync
 from crucible_harness.conditions import Output
 from crucible_harness.errors import ContaminationError, FingerprintError
 from crucible_harness.judging import JudgeScorer
-from crucible_harness.prompts import FewShot
+from crucible_harness.prompts import FewShot, Prompt
 
 CALLS = []
 

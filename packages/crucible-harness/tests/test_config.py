@@ -188,7 +188,7 @@ def test_designs_grids_functions_and_worked_examples_in_a_file(tmp_path):
         ('kind = "dose_response"', 'kind = "sideways"', "within"),
         ('call = "pipeline:vote_{n}"', 'call = "pipeline:vote_9"', "no function"),
         ('call = "pipeline:vote_{n}"', 'call = "nowhere:vote"', "cannot be imported"),
-        ('call = "pipeline:vote_{n}"', "", "`model`, `ensemble` or `call`"),
+        ('call = "pipeline:vote_{n}"', "", "`model`, `ensemble`, `call` or `adapter`"),
         ("grid = { n = [1, 3] }", "grid = { n = [1] }", "every combination"),
         ("grid = { n = [1, 3] }", "gird = { n = [1] }", "did you mean `grid`"),
     ],

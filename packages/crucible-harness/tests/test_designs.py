@@ -93,6 +93,46 @@ def test_main_effects_and_interactions_of_a_factorial_design(options):
     assert json.loads((result.path / "analysis.json").read_text())  # every contrast is JSON-safe
 
 
+def test_interactions_of_more_levels_are_set_against_the_reference(options):
+    import numpy as np
+    from scipy import stats
+
+    names = [f"A{a}B{b}" for b in range(2) for a in range(3)]
+    rows = np.random.default_rng(3).integers(0, 2, size=(20, 6))
+    outcomes = {name: "".join(map(str, rows[:, n])) for n, name in enumerate(names)}
+    factors = {name: {"A": name[:2], "B": name[2:]} for name in names}
+    design = Factorial({"A": ("A0", "A1", "A2"), "B": ("B0", "B1")})
+    h1 = Hypothesis(id="h1", metric="accuracy", contrast="interaction", factors=("A", "B"),
+                    levels=("A2", "B1"), sesoi=0.05, direction="two-sided")  # fmt: skip
+    assert h1.label == "A (A2) x B (B1)"
+    result = run_sync(on_factors(outcomes, factors, design, hypotheses=[h1]), options=options)
+    (found,) = result.analysis.hypotheses
+    at = dict(zip(names, rows.T, strict=True))
+    scores = (at["A2B1"] - at["A0B1"]) - (at["A2B0"] - at["A0B0"])  # item by item
+    test = stats.ttest_1samp(scores, 0)
+    assert found.contrast.estimate == pytest.approx(scores.mean())
+    assert found.contrast.p_value == pytest.approx(test.pvalue)
+    # The other pair is exploratory, and so are the three main effects.
+    assert [r.hypothesis.id for r in result.analysis.exploratory] == [
+        "A: A1 vs A0", "A: A2 vs A0", "B: B1 vs B0", "A x B: A1, B1",
+    ]  # fmt: skip
+    other = result.analysis.exploratory[-1]
+    scores = (at["A1B1"] - at["A0B1"]) - (at["A1B0"] - at["A0B0"])
+    assert other.contrast.estimate == pytest.approx(scores.mean())
+    assert analyse(result.path).hypotheses[0].hypothesis == h1  # read back from the design
+
+    def ask(**claim):
+        return Hypothesis(id="h", metric="accuracy", contrast="interaction", sesoi=0.1,
+                          factors=("A", "B"), **claim)  # fmt: skip
+
+    with pytest.raises(ValueError, match=r"`levels` must name one of 'A' .*\(A1, A2\), got none"):
+        on_factors(outcomes, factors, design, hypotheses=[ask()])
+    with pytest.raises(ValueError, match="beside the first .* got 'A0'"):
+        on_factors(outcomes, factors, design, hypotheses=[ask(levels=("A0", "B1"))])
+    with pytest.raises(ValueError, match="`levels` must be two"):
+        ask(levels=("A1",))
+
+
 def test_a_factorial_design_across_items_is_a_welch_contrast(options):
     import numpy as np
     from scipy import stats

@@ -9,9 +9,10 @@ from worlds import right, simulated, sums
 
 from crucible_datasets import Dataset, Item, Provenance
 from crucible_ensemble import Completion, Ensemble, FunctionModel, SimulatedModel
-from crucible_harness import Condition, Experiment, Limits, estimate_sync, run_sync
+from crucible_harness import Condition, Experiment, estimate_sync, run_sync
 from crucible_harness.errors import NotConfirmedError
 from crucible_harness.estimate import predict_total
+from crucible_harness.options import Limits
 from crucible_harness.wall_time import TimedCall, play
 
 

@@ -8,10 +8,10 @@ from virtual import Clocked, in_virtual_time, virtually
 from worlds import sums
 
 from crucible_ensemble.errors import AuthenticationError, ServerError
-from crucible_harness import Condition, ErrorPolicy, Experiment, run, run_sync
+from crucible_harness import Condition, Experiment, run, run_sync
 from crucible_harness.errors import HookError, ProviderRefusedError, RunAbortedError
 from crucible_harness.hooks import Hooks
-from crucible_harness.options import Retries
+from crucible_harness.options import ErrorPolicy, Retries
 
 
 def asking(model: Clocked, n: int = 6, name: str = "asking") -> Experiment:

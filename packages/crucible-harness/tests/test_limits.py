@@ -8,8 +8,9 @@ from virtual import Clocked, in_virtual_time, virtually
 from worlds import sums
 
 from crucible_ensemble.errors import RateLimitError, ServerError
-from crucible_harness import Condition, ErrorPolicy, Experiment, Limits, run
+from crucible_harness import Condition, Experiment, run
 from crucible_harness.hooks import Hooks
+from crucible_harness.options import ErrorPolicy, Limits
 
 
 def asking(*models: Clocked, n: int = 10, name: str = "asking") -> Experiment:
@@ -97,7 +98,7 @@ def test_a_call_that_takes_too_long_is_a_time_out_and_its_cell_a_failure(options
     assert took == 30.0
     assert result.failed == 2
     letters = (result.path / "dead_letters.jsonl").read_text().splitlines()
-    assert {json.loads(letter)["error_class"] for letter in letters} == {"TimedOutError"}
+    assert {json.loads(letter)["error_class"] for letter in letters} == {"ModelTimeoutError"}
     assert {json.loads(letter)["status"] for letter in letters} == {"timeout"}
 
 

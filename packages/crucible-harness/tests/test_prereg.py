@@ -9,17 +9,17 @@ from worlds import simulated, sums
 from crucible_ensemble import Ensemble
 from crucible_harness import (
     Condition,
-    Criterion,
     Experiment,
     Hypothesis,
-    Prompt,
     preregister,
     report,
     run_sync,
     verify,
 )
+from crucible_harness.claims import Criterion
 from crucible_harness.errors import PreregistrationError
 from crucible_harness.prereg import read_preregistration
+from crucible_harness.prompts import Prompt
 
 H1 = Hypothesis(id="h1", metric="accuracy", treatment="vote-3", control="single", sesoi=0.05)
 

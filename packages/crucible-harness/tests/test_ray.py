@@ -11,9 +11,10 @@ import pytest
 from worlds import simulated, sums
 
 from crucible_ensemble import Completion, Ensemble
-from crucible_harness import Condition, ErrorPolicy, Experiment, run, run_sync
+from crucible_harness import Condition, Experiment, run, run_sync
 from crucible_harness.errors import NotPicklableError
 from crucible_harness.executors.ray import RayExecutor
+from crucible_harness.options import ErrorPolicy
 
 FILES = ("results.csv", "results.parquet", "analysis.json", "dead_letters.jsonl", "schedule.csv")
 

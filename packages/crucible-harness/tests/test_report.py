@@ -11,7 +11,8 @@ import pytest
 from markdown_it import MarkdownIt
 from worlds import Replay, sums
 
-from crucible_harness import Condition, ErrorPolicy, Experiment, Hypothesis, report, run_sync
+from crucible_harness import Condition, Experiment, Hypothesis, report, run_sync
+from crucible_harness.options import ErrorPolicy
 from crucible_harness.report import FORMATS
 
 HOSTILE = [
@@ -111,7 +112,7 @@ def test_the_report_says_what_was_found_and_nothing_more(finished):
     assert "Failures depend" not in text
     assert re.search(r"\*\*hb: (supported|inconclusive|not supported)\.\*\*", text)
     assert "Not preregistered" in text
-    assert "TimedOutError 3" in text  # the missing table
+    assert "ModelTimeoutError 3" in text  # the missing table
     assert "odds ratio" in text
     assert "p corrected" in text
     assert "80 % power" in text

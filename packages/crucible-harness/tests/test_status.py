@@ -7,8 +7,9 @@ import anyio
 import pytest
 from worlds import Replay, sums
 
-from crucible_harness import Condition, ErrorPolicy, Experiment, run, run_sync, status
+from crucible_harness import Condition, Experiment, run, run_sync, status
 from crucible_harness.errors import NotARunError
+from crucible_harness.options import ErrorPolicy
 
 
 def test_a_finished_run_is_counted_by_condition(replayed, options):
@@ -19,7 +20,7 @@ def test_a_finished_run_is_counted_by_condition(replayed, options):
         "complete", 10, 10, 1, 0,
     )  # fmt: skip
     assert (now.per_condition["a"].failed, now.per_condition["b"].failed) == (1, 0)
-    assert now.last_error == "TimedOutError: no answer within 30 s"
+    assert now.last_error == "ModelTimeoutError: no answer within 30 s"
     assert now.known_cost_usd == pytest.approx(0.09)  # nine answers of one cent
     assert (now.rate_per_s, now.eta_s, now.in_flight) == (None, None, 0)
     json.dumps(now.to_dict())

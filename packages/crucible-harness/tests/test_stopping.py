@@ -131,7 +131,7 @@ def test_of_400_runs_without_a_difference_at_most_5_percent_stop_for_one():
 
 def test_a_failure_is_the_worse_end_of_the_metric(options):
     from crucible_ensemble.errors import ServerError
-    from crucible_harness import ErrorPolicy
+    from crucible_harness.options import ErrorPolicy
 
     models = {
         "c": Clocked("clocked/c", fails=lambda n: ServerError("down")),

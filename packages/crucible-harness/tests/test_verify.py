@@ -11,7 +11,6 @@ from worlds import simulated, sums
 from crucible_ensemble import Ensemble
 from crucible_harness import (
     Condition,
-    ErrorPolicy,
     Experiment,
     HarnessError,
     Hypothesis,
@@ -23,6 +22,7 @@ from crucible_harness import (
 )
 from crucible_harness.errors import NotARunError
 from crucible_harness.offline import no_sockets
+from crucible_harness.options import ErrorPolicy
 from crucible_harness.report import FORMATS
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from crucible_datasets import Dataset, Item, Provenance
 from crucible_ensemble import Completion, SimulatedModel
-from crucible_ensemble.errors import TimedOutError
+from crucible_ensemble.errors import ModelTimeoutError
 
 
 def right(text: str) -> str:
@@ -32,6 +32,10 @@ def simulated(name: str = "m", accuracy: float = 0.7, **options: object) -> Simu
     )
 
 
+def told(item) -> str:
+    return str(item.expected)
+
+
 class Replay:
     """Answers what a table says, by condition and item: "1" is right, "0" wrong, "!" a time-out."""
 
@@ -47,6 +51,6 @@ class Replay:
         self.asked += 1
         outcome = self._answers[prompt[-1]["content"]]
         if outcome == "!":
-            raise TimedOutError("no answer within 30 s", model=self.name)
+            raise ModelTimeoutError("no answer within 30 s", model=self.name)
         text = right(prompt[-1]["content"]) if outcome == "1" else "-99"
         return Completion(text=text, model=self.name, cost_usd=0.01, latency_s=0.5)

@@ -1,6 +1,5 @@
 import doctest
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -8,15 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from crucible_lora import Gate
-from crucible_lora.gates import (
-    GateResult,
-    clopper_pearson,
-    gate_sample_size,
-    judge,
-    judge_all,
-    pass_probability,
-)
+from crucible_lora import Gate, judging, power
+from crucible_lora.gates import GateResult
+from crucible_lora.judging import clopper_pearson, judge, judge_all
+from crucible_lora.power import gate_sample_size, pass_probability
 
 
 def ones(k, n):
@@ -211,6 +205,6 @@ def test_a_result_survives_storage():
 
 
 def test_the_examples_are_true():
-    result = doctest.testmod(sys.modules[gate_sample_size.__module__])
-    assert result.attempted == 3
-    assert result.failed == 0
+    for module, examples in ((judging, 3), (power, 1)):
+        result = doctest.testmod(module)
+        assert (result.attempted, result.failed) == (examples, 0)

@@ -6,8 +6,11 @@ import torch
 
 from crucible_lora import LoraConfig
 from crucible_lora.adamw import AdamW, clip_factor, global_norm
-from crucible_lora.losses import CrossEntropy, LossRegistry
-from crucible_lora.ports import Update
+from crucible_lora.backends.torch_losses import loss_in_torch
+from crucible_lora.composite import Composite, terms_of
+from crucible_lora.loss_registry import LossRegistry, composite, loss_from_dict, loss_to_dict
+from crucible_lora.losses import KL, MSE, CitationWeighted, CrossEntropy
+from crucible_lora.ports import Example, Update
 from crucible_lora.schedule import learning_rate, warmup_updates
 from crucible_lora.testing import check_loss
 
@@ -15,8 +18,17 @@ LOGITS = np.array([[2.0, 0, 0], [0, 1.0, 0], [0, 0, 3.0]])
 TARGETS = np.array([0, 2, 2])
 
 
-def each(loss):
-    return [loss(LOGITS[i : i + 1], TARGETS[i : i + 1], np.ones(1))[0] for i in range(3)]
+BASE = np.array([[1.0, 1.0, 0], [0, 0, 2.0], [1.0, 0, 0]])
+WEIGHTS = np.array([1.0, 2.0, 0.0])
+
+
+def each(loss, **options):
+    rows = [slice(i, i + 1) for i in range(3)]
+    options = {name: [value[r] for r in rows] for name, value in options.items()}
+    return [
+        loss(LOGITS[r], TARGETS[r], np.ones(1), **{k: v[i] for k, v in options.items()})[0]
+        for i, r in enumerate(rows)
+    ]
 
 
 def test_cross_entropy_is_the_logarithm_of_the_targets_share():
@@ -31,6 +43,135 @@ def test_label_smoothing_shares_with_every_token():
     assert each(smooth) == pytest.approx([0.372878100, 1.518111381, 0.294922956], abs=5e-10)
     weighted, _ = smooth(LOGITS, TARGETS, np.array([1.0, 2.0, 0.0]))
     assert weighted == pytest.approx(1.136366954, abs=5e-10)
+
+
+def test_the_distance_from_the_base_is_that_of_kullback_and_leibler():
+    # sum q (ln q - ln p) with the softmax of BASE and LOGITS, to nine digits
+    forward, reverse = KL(), KL(direction="reverse")
+    assert each(forward, teacher_logits=BASE) == pytest.approx(
+        [0.377549962, 0.779365053, 1.483770454], abs=5e-10
+    )
+    assert each(reverse, teacher_logits=BASE) == pytest.approx(
+        [0.302929101, 0.840333822, 1.139572252], abs=5e-10
+    )
+    weighted, _ = forward(LOGITS, TARGETS, WEIGHTS, teacher_logits=BASE)
+    assert weighted == pytest.approx(0.645426689, abs=5e-10)
+
+
+def test_a_temperature_is_that_of_both_distributions():
+    warm, _ = KL(temperature=2.0)(LOGITS, TARGETS, WEIGHTS, teacher_logits=BASE)
+    cold, _ = KL()(LOGITS / 2, TARGETS, WEIGHTS, teacher_logits=BASE / 2)
+    assert warm == pytest.approx(cold, abs=1e-15)
+
+
+def test_the_squared_distance_of_logits_is_a_mean_over_the_vocabulary():
+    # (1 + 1 + 0) / 3, (0 + 1 + 4) / 3, weights 1 and 2: (2 + 10) / 9
+    weighted, _ = MSE()(LOGITS, TARGETS, WEIGHTS, teacher_logits=BASE)
+    assert weighted == pytest.approx(4 / 3, abs=1e-15)
+
+
+def marked_example():
+    return Example(
+        item_id="x",
+        tokens=np.array([5, 0, 2, 2], dtype=np.int64),
+        weights=np.array([0, 1, 1, 1], dtype=np.float32),
+        marked=np.array([False, False, True, False]),
+    )
+
+
+def test_citations_count_for_more():
+    loss = CitationWeighted(weight=2.0)
+    weights = loss.weigh(marked_example())
+    assert weights.tolist() == [1, 2, 1]
+    # (.239544766 + 2 * 1.551444714 + .094922956) / 4
+    value, _ = loss(LOGITS, TARGETS, weights)
+    assert value == pytest.approx(0.859339288, abs=5e-10)
+
+
+def test_a_sum_of_losses_is_the_sum_of_its_parts():
+    loss = composite({"cross_entropy": 1.0, "kl": 0.1, "mse": 0.5})
+    value, gradient = loss(LOGITS, TARGETS, WEIGHTS, teacher_logits=BASE)
+    parts = [
+        CrossEntropy()(LOGITS, TARGETS, WEIGHTS),
+        KL()(LOGITS, TARGETS, WEIGHTS, teacher_logits=BASE),
+        MSE()(LOGITS, TARGETS, WEIGHTS, teacher_logits=BASE),
+    ]
+    assert value == pytest.approx(1.114144731 + 0.1 * 0.645426689 + 0.5 * 4 / 3, abs=5e-9)
+    expected = sum(c * g for c, (_, g) in zip((1.0, 0.1, 0.5), parts, strict=True))
+    np.testing.assert_allclose(gradient, expected, atol=1e-15)
+    assert [t.name for t in terms_of(loss)] == ["cross_entropy", "kl", "mse"]
+
+
+def test_sums_of_losses_refuse_what_is_no_sum():
+    for parts, message in (
+        ({}, "must not be empty"),
+        ({"kl": 0.0}, "numbers > 0, got 0.0 for 'kl'"),
+        ({"cross": 1.0}, "must be one of citation_weighted, cross_entropy, kl, mse"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            composite(parts)
+    with pytest.raises(ValueError, match="must be no sums themselves"):
+        Composite(parts={"a": (1.0, composite({"kl": 1.0}))})
+    with pytest.raises(ValueError, match="`teacher_logits` must be given to the loss 'kl'"):
+        KL()(LOGITS, TARGETS, WEIGHTS)
+    for wrong in (lambda: KL(direction="up"), lambda: KL(temperature=0), lambda: KL(teacher="me"), lambda: MSE(teacher="me"), lambda: CitationWeighted(weight=0)):  # fmt: skip
+        with pytest.raises(ValueError, match="must be"):
+            wrong()
+
+
+LOSSES = [
+    CrossEntropy(label_smoothing=0.1),
+    CitationWeighted(weight=3.0),
+    KL(),
+    KL(direction="reverse", temperature=2.0),
+    MSE(),
+    composite({"cross_entropy": 1.0, "kl": 0.1, "citation_weighted": 2.0}),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_every_gradient_is_that_of_finite_differences(loss):
+    check_loss(loss)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_every_loss_survives_storage(loss):
+    assert loss_from_dict(loss_to_dict(loss)) == loss
+
+
+def test_a_stored_sum_says_where_a_part_is_not_ours():
+    class Mine(CrossEntropy):
+        pass
+
+    assert loss_to_dict(Composite(parts={"mine": (1.0, Mine())}))["custom"] is True
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_every_loss_in_numpy_and_in_torch_agree(loss):
+    rng = np.random.default_rng(0)
+    logits, base = rng.standard_normal((2, 7, 11))
+    targets, weights = rng.integers(0, 11, 7), rng.random(7)
+    for term in terms_of(loss):
+        ours, gradient = term(logits, targets, weights, teacher_logits=base)
+        x = torch.tensor(logits, requires_grad=True)
+        theirs = loss_in_torch(term, x, targets, weights, torch.tensor(base))
+        theirs.backward()
+        assert ours == pytest.approx(theirs.item(), abs=1e-6)
+        np.testing.assert_allclose(gradient, x.grad.numpy(), atol=1e-6)
+
+
+def test_a_loss_of_ones_own_is_bridged_into_torch():
+    class Doubled(CrossEntropy):
+        def __call__(self, logits, targets, weights, /):
+            value, gradient = CrossEntropy()(logits, targets, weights)
+            return 2 * value, 2 * gradient
+
+    (term,) = terms_of(Doubled())
+    x = torch.tensor(LOGITS, requires_grad=True)
+    value = loss_in_torch(term, x, TARGETS, WEIGHTS, None)
+    value.backward()
+    assert value.item() == pytest.approx(2 * 1.114144731, abs=1e-8)
+    np.testing.assert_allclose(x.grad.numpy(), Doubled()(LOGITS, TARGETS, WEIGHTS)[1], atol=1e-12)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -74,14 +215,17 @@ def test_numpy_and_torch_agree():
 
 def test_an_unknown_loss_lists_the_known_ones():
     registry = LossRegistry()
-    with pytest.raises(ValueError, match=r"one of cross_entropy, got 'crossentropy'.*did you mean"):
+    with pytest.raises(
+        ValueError,
+        match=r"one of citation_weighted, cross_entropy, kl, mse, got 'crossentropy'.*did you mean",
+    ):
         registry.get("crossentropy")
     registry.register("smooth", lambda: CrossEntropy(label_smoothing=0.1))
-    assert registry.names() == ("cross_entropy", "smooth")
+    assert registry.names() == ("citation_weighted", "cross_entropy", "kl", "mse", "smooth")
     assert registry.get("smooth").label_smoothing == 0.1
     with pytest.raises(ValueError, match="must be new"):
         registry.register("smooth", CrossEntropy)
-    assert LossRegistry().names() == ("cross_entropy",)  # nothing is shared between registries
+    assert "smooth" not in LossRegistry().names()  # nothing is shared between registries
 
 
 def rates(schedule, min_ratio=0.0):

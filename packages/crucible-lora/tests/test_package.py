@@ -6,9 +6,18 @@ import sys
 import pytest
 
 import crucible_lora
-from crucible_lora import InProcessBackend, errors, evaluate_sync, resume_sync, train_sync
-from crucible_lora.evaluate import evaluate
-from crucible_lora.train import resume, train
+from crucible_lora import (
+    InProcessBackend,
+    errors,
+    evaluate_sync,
+    resume_sync,
+    sweep_sync,
+    train_sync,
+)
+from crucible_lora.evaluating import evaluate
+from crucible_lora.learning import train
+from crucible_lora.resuming import resume
+from crucible_lora.sweeping import sweep
 
 HEAVY = ("torch", "transformers", "peft", "tinker", "scipy", "pandas", "pyarrow", "datasets", "ray", "rich", "jsonschema")  # fmt: skip
 
@@ -19,12 +28,32 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_public_names_load_every_module_and_nothing_heavy():
+    names = crucible_lora.__all__
+    code = f"""
+import sys, crucible_lora
+assert "numpy" not in sys.modules
+for name in {names}:
+    assert callable(getattr(crucible_lora, name)), name
+print([m for m in {HEAVY} if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_module_takes_the_place_of_a_name():
+    from pathlib import Path
+
+    modules = {p.stem for p in Path(crucible_lora.__file__).parent.iterdir()}
+    assert not modules & set(crucible_lora.__all__)
+
+
 def test_the_public_names_are_sorted_and_there():
     assert crucible_lora.__all__ == sorted(crucible_lora.__all__)
     assert all(hasattr(crucible_lora, name) for name in crucible_lora.__all__)
 
 
-@pytest.mark.parametrize(("plain", "sync"), [(train, train_sync), (resume, resume_sync), (evaluate, evaluate_sync)])  # fmt: skip
+@pytest.mark.parametrize(("plain", "sync"), [(train, train_sync), (resume, resume_sync), (evaluate, evaluate_sync), (sweep, sweep_sync)])  # fmt: skip
 def test_the_synchronous_twin_takes_the_same_arguments(plain, sync):
     one, two = inspect.signature(plain), inspect.signature(sync)
     assert one.parameters == two.parameters
@@ -43,6 +72,8 @@ def test_the_synchronous_twin_takes_the_same_arguments(plain, sync):
         errors.CheckpointNotFoundError("best", ("a",)),
         errors.CheckpointCorruptError("file", "a", None),
         errors.CheckpointWriteError("step-000001", "full"),
+        errors.AdapterExistsError("a"),
+        errors.AdapterNotFoundError("a", ("b",)),
         errors.ResumeMismatchError(["seed"]),
         errors.ContextLengthError(3, 4),
         errors.BaseModelNotFoundError("x", ["a", "b"]),

@@ -21,6 +21,8 @@ from crucible_lora.errors import (
     UnsupportedOptionError,
 )
 from crucible_lora.formats import Conversation
+from crucible_lora.gradients import GradFlow
+from crucible_lora.loss_registry import composite
 from crucible_lora.losses import CrossEntropy
 from crucible_lora.masking import lay_out, prompt_tokens
 from crucible_lora.ports import Example, Update
@@ -377,7 +379,7 @@ async def test_the_head_can_be_adapted_where_it_is_no_embedding(folder, tmp_path
 async def test_an_unknown_base_says_what_was_tried():
     with pytest.raises(BaseModelNotFoundError, match="not without allow_download") as caught:
         await backend().create(LoraConfig(base_model="nobody/nothing"), seed=0)
-    assert len(caught.value.tried) == 3
+    assert len(caught.value.tried) == 4
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -390,3 +392,35 @@ async def test_a_device_that_is_not_there_is_refused():
 def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be"):
         PeftBackend(**options)
+
+
+async def test_every_loss_trains_the_tiny_model_and_its_parts_add_up():
+    loss = composite({"cross_entropy": 1.0, "kl": 0.1, "mse": 0.01, "citation_weighted": 0.5})
+    pairs = [("one", "first answer"), ("two words", "b"), ("a third one", "something longer")]
+    found = {}
+    for micro in (8, 1):
+        session = await backend().create(config(), seed=0)
+        batch = [
+            lay_out(str(i), chat(q, a, spans=((0, 1),)), session.tokenizer)
+            for i, (q, a) in enumerate(pairs)
+        ]
+        found[micro] = [
+            await session.train_step(
+                batch, update=update(loss=loss, micro_batch=micro, gradients=True)
+            )
+            for _ in range(3)
+        ]
+    for one, three in zip(found[8], found[1], strict=True):
+        assert dict(one.components) == pytest.approx(dict(three.components), rel=1e-4, abs=1e-6)
+        parts = one.components
+        total = sum(c * parts[k] for k, (c, _) in loss.parts.items())
+        assert one.loss == pytest.approx(total, rel=1e-9)
+    first, last = found[8][0], found[8][-1]
+    assert first.components["kl"] == pytest.approx(0.0, abs=1e-9)  # B = 0: still the base
+    assert last.components["kl"] > 0
+    # What the hooks see is what the optimiser saw.
+    norm = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in first.gradients.values()))
+    assert norm == pytest.approx(first.grad_norm, rel=1e-6)
+    flow = GradFlow()(first.gradients)
+    layers = [name for name, _ in flow["layers"] if "layers" in name]
+    assert [name.rpartition("layers.")[2] for name in layers] == ["0", "1"]

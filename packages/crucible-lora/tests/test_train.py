@@ -29,7 +29,8 @@ from crucible_lora.errors import (
     UnsupportedOptionError,
 )
 from crucible_lora.formats import ChatFormat, PlainFormat
-from crucible_lora.losses import CrossEntropy, LossRegistry
+from crucible_lora.loss_registry import LossRegistry, composite
+from crucible_lora.losses import CrossEntropy
 from crucible_lora.options import EarlyStopping
 from crucible_lora.results import TrainingReport
 from crucible_lora.schemas import JsonSchema
@@ -429,7 +430,10 @@ GOOD = [{"id": str(i), "input": f"q{i}", "expected": "a"} for i in range(40)]
         ({"deadline_s": 0}, "`deadline_s` must be > 0"),
         ({"holdout": 1.0}, r"`holdout` must be in \(0, 1\)"),
         ({"truncation": "right"}, "`truncation` must be error, drop or left"),
-        ({"loss": "kl"}, "`loss` must be one of cross_entropy, got 'kl'"),
+        (
+            {"loss": "kld"},
+            "`loss` must be one of citation_weighted, cross_entropy, kl, mse, got 'kld'",
+        ),
         ({"dataset": []}, "`dataset` must not be empty"),
         ({"quality_targets": {"schema_compliance": 0.9}}, "needs a `schema`"),
         ({"quality_targets": {"compliance": 0.9}}, "metric 'compliance' must be one of"),
@@ -528,3 +532,86 @@ def test_a_configuration_survives_storage_and_knows_its_aliases():
         create_experiment(" ", config)
     with pytest.raises(ValueError, match="`seed` must be >= 0"):
         create_experiment("x", config, seed=-1)
+
+
+class Cited:
+    """Marks the source of a finding as a citation."""
+
+    def __call__(self, item, /):
+        from crucible_lora.formats import Conversation
+
+        at = item.expected.index('"source": ') + len('"source": ')
+        message = {"role": "user", "content": item.input}
+        return Conversation(messages=(message,), completion=item.expected, spans=((at, at + 1),))
+
+
+async def test_each_part_of_a_sum_of_losses_is_told_and_the_sum_is_what_is_minimised(make):
+    loss = composite({"cross_entropy": 1.0, "kl": 0.1, "citation_weighted": 0.5})
+    experiment = make(config={**CONFIG, "lora_dropout": 0})
+    report = await train(experiment, demo_findings(16), epochs=4, loss=loss, format=Cited())
+    first, *_, last = report.history
+    assert set(first.components) == {"cross_entropy", "kl", "citation_weighted"}
+    assert first.components["kl"] == pytest.approx(0.0, abs=1e-12)  # B = 0: still the base
+    assert last.components["kl"] > 0
+    for row in report.history:
+        parts = row.components
+        total = parts["cross_entropy"] + 0.1 * parts["kl"] + 0.5 * parts["citation_weighted"]
+        assert row.loss == pytest.approx(total, abs=1e-12)
+    again = await resume(experiment, checkpoint=report.checkpoints[-1].name)
+    assert losses(again) == losses(report)
+
+
+async def test_accumulation_is_one_batch_for_every_part_of_a_sum(make):
+    loss = composite({"cross_entropy": 1.0, "kl": 0.1, "mse": 0.1, "citation_weighted": 0.5})
+    config = {**CONFIG, "lora_dropout": 0}
+    one, four = [
+        await train(make(folder=f, config=config), demo_findings(24), epochs=1, batch_size=b, accumulate=a, loss=loss, format=Cited())
+        for f, b, a in (("a", 8, 1), ("b", 2, 4))
+    ]  # fmt: skip
+    for ours, theirs in zip(one.history, four.history, strict=True):
+        assert ours.components == pytest.approx(dict(theirs.components), abs=1e-6)
+
+
+async def test_citations_that_nobody_marked_are_not_weighed(make):
+    with pytest.raises(ValueError, match="citation_weighted must find marked spans"):
+        await train(make(), GOOD, loss="citation_weighted")
+
+
+async def test_a_span_beyond_the_answer_is_refused(make):
+    from crucible_lora.formats import Conversation
+
+    def format(item):
+        message = {"role": "user", "content": item.input}
+        return Conversation(messages=(message,), completion="a", spans=((0, 2),))
+
+    with pytest.raises(
+        ValueError, match=r"within the 1 characters of the completion, got \(0, 2\)"
+    ):
+        await train(make(), GOOD, format=format)
+
+
+async def test_early_stopping_looks_at_the_metric_it_was_told(make):
+    rule = EarlyStopping(metric="token_accuracy", direction="max", patience=2, min_delta=2.0)
+    report = await train(make(), demo_findings(40), epochs=4, early_stopping=rule, evaluate_every=2)
+    # No accuracy is better than another by 2: the two looks after the first bring nothing.
+    assert (report.steps, report.stopped) == (6, "early_stopping")
+    looks = [row.validation for row in report.history if row.validation]
+    assert all(0 <= look["token_accuracy"] <= 1 for look in looks)
+    assert looks[-1]["token_accuracy"] > looks[0]["token_accuracy"]
+    with pytest.raises(ValueError, match="`direction` must be max for token_accuracy"):
+        EarlyStopping(metric="token_accuracy")
+    with pytest.raises(ValueError, match="`metric` must be one of nll, perplexity, token_accuracy"):
+        EarlyStopping(metric="loss")
+
+
+async def test_a_backend_that_cannot_tell_the_likeliest_token_says_so(make):
+    class Narrow(InProcessBackend):
+        @property
+        def capabilities(self):
+            from dataclasses import replace
+
+            return replace(InProcessBackend.capabilities, predictions=False)
+
+    rule = EarlyStopping(metric="token_accuracy", direction="max")
+    with pytest.raises(UnsupportedOptionError, match="early_stopping"):
+        await train(make(backend=Narrow()), GOOD, early_stopping=rule)

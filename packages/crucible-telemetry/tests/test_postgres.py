@@ -7,6 +7,7 @@ import threading
 import psutil
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from crucible_telemetry import PostgresStore, open_store, query, start_experiment
 from crucible_telemetry.errors import (
@@ -17,7 +18,7 @@ from crucible_telemetry.errors import (
 )
 from crucible_telemetry.schema import INDEX
 from crucible_telemetry.stores.port import Query
-from crucible_telemetry.stores.postgres_tables import binary_safe
+from crucible_telemetry.stores.postgres_tables import Tables, binary_safe
 from crucible_telemetry.testing import check_store, example_row
 
 QUICK = {"capture_spans": False, "flush_interval_s": 0.01}
@@ -167,6 +168,26 @@ def test_a_newer_schema_is_refused(new_database):
         connection.execute("UPDATE crucible_schema SET version = 9")
     with pytest.raises(StoreVersionError, match="has schema version 9"):
         PostgresStore(url)
+
+
+def test_an_older_schema_is_brought_to_this_version(new_database, monkeypatch):
+    url = new_database()
+    with PostgresStore(url) as store:
+        store.append([example_row()])
+
+    class NextTables(Tables):
+        def __init__(self, schema):
+            super().__init__(schema)
+            added = sa.text(f"CREATE TABLE {schema}.added (x integer)")
+            self.upgrades = (*self.upgrades, lambda connection: connection.execute(added))
+
+    monkeypatch.setattr("crucible_telemetry.stores.postgres_tables.Tables", NextTables)
+    monkeypatch.setattr("crucible_telemetry.stores.postgres.VERSION", 2)
+    for _ in range(2):  # and only once
+        with PostgresStore(url) as store:
+            assert list(store.scan(Query(experiments=("exp_a",)))) == [example_row()]
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT version FROM crucible_schema").fetchall() == [(2,)]
 
 
 def test_without_the_extra_it_says_which_one(monkeypatch):

@@ -17,7 +17,7 @@ NAMES = {
     "lora": "train step checkpoint evaluate sample",
     "harness": "run cell analyse report verify estimate",
     "training": "step epoch evaluation checkpoint",
-    "telemetry": "export flush alert",
+    "telemetry": "export flush migrate alert",
 }
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from crucible_telemetry import MemoryStore, SQLiteStore, Store, open_store, start_experiment
+from crucible_telemetry import F, MemoryStore, SQLiteStore, Store, open_store, start_experiment
 from crucible_telemetry.errors import RowRejectedError, StoreUnavailableError, StoreVersionError
-from crucible_telemetry.schema import INDEX
+from crucible_telemetry.schema import INDEX, VERSION
+from crucible_telemetry.stores import tables
 from crucible_telemetry.stores.port import Query
 from crucible_telemetry.testing import check_store, example_row
 
@@ -73,6 +74,26 @@ def test_the_file_is_strict_and_in_wal_and_indexed_by_the_first_query(tmp_path):
         assert len(list(store.scan(Query(experiments=("exp_a",))))) == 1
 
 
+def test_one_stream_is_read_in_the_order_of_an_index_and_an_item_by_its_own(tmp_path):
+    def plan(query):
+        text, values, _ = tables.select(query, stream=1)
+        found = sqlite3.connect(tmp_path / "f.sqlite")
+        steps = "; ".join(row[3] for row in found.execute(f"EXPLAIN QUERY PLAN {text}", values))
+        found.close()
+        return steps
+
+    with SQLiteStore(tmp_path / "f.sqlite") as store:
+        store.append([example_row(seq=n, start_ns=-n) for n in range(1, 9)])
+        list(store.scan(Query(experiments=("exp_a",))))
+    everything = plan(Query(experiments=("exp_a",)))
+    assert "event_start (stream_id=?)" in everything
+    assert "TEMP B-TREE" not in everything  # nothing is sorted
+    one = plan(Query(experiments=("exp_a",), where=(F("item_id") == "q1") & (F("seq") > 1)))
+    assert "event_item (stream_id=? AND item_id=?)" in one
+    either = plan(Query(experiments=("exp_a",), where=(F("item_id") == "q1") | (F("seq") > 1)))
+    assert "event_start (stream_id=?)" in either
+
+
 def test_a_reader_sees_a_snapshot_while_others_write(tmp_path):
     with SQLiteStore(tmp_path / "f.sqlite") as store:
         store.append([example_row(seq=n) for n in range(1, 3_001)])
@@ -90,6 +111,34 @@ def test_a_newer_file_is_refused(tmp_path):
     newer.close()
     with pytest.raises(StoreVersionError, match="has schema version 9, this package reads up to 1"):
         SQLiteStore(path)
+
+
+def test_an_older_file_is_brought_to_this_version_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "old.sqlite"
+    with SQLiteStore(path) as store:
+        store.append([example_row()])
+    monkeypatch.setattr("crucible_telemetry.stores.sqlite.VERSION", 2)
+    added = "CREATE TABLE added (x INTEGER) STRICT"
+    monkeypatch.setattr(tables, "UPGRADES", (*tables.UPGRADES, (added, "no SQL")))
+    with pytest.raises(StoreUnavailableError, match="syntax error"):
+        SQLiteStore(path)
+
+    def state():
+        with_own_eyes = sqlite3.connect(path)
+        names = {row[0] for row in with_own_eyes.execute("SELECT name FROM sqlite_master")}
+        version = with_own_eyes.execute("PRAGMA user_version").fetchone()[0]
+        with_own_eyes.close()
+        return version, "added" in names
+
+    assert state() == (1, False)
+    monkeypatch.setattr(tables, "UPGRADES", (*tables.UPGRADES[:1], (added,)))
+    with SQLiteStore(path) as store:
+        assert state() == (2, True)
+        assert list(store.scan(Query(experiments=("exp_a",)))) == [example_row()]
+
+
+def test_there_is_an_upgrade_to_every_version():
+    assert len(tables.UPGRADES) == VERSION
 
 
 def test_a_file_that_cannot_be_a_store_is_refused_at_start(tmp_path):

@@ -9,30 +9,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crucible_datasets.batching import batches
     from crucible_datasets.deduplication import duplicates
-    from crucible_datasets.errors import DatasetError, DatasetsError
     from crucible_datasets.evaluation import evaluate, evaluate_batch
     from crucible_datasets.execution import run_code, run_code_sync
     from crucible_datasets.extraction import extract
-    from crucible_datasets.items import Dataset, Item, Provenance
-    from crucible_datasets.loaders.tabular import FieldMap
+    from crucible_datasets.items import Dataset, Item
     from crucible_datasets.loading import load
-    from crucible_datasets.metrics.exact import is_right
     from crucible_datasets.prompts import render
     from crucible_datasets.registry import BenchmarkCard, benchmarks
     from crucible_datasets.results import EvaluationResult, Prediction
     from crucible_datasets.sampling import bootstrap_sample, k_fold, sample, train_test_split
     from crucible_datasets.sandbox import SubprocessSandbox
 
+    # Not of the list below: their home is the module named here. They are found in the root, too,
+    # where earlier code looks for them.
+    from crucible_datasets.errors import DatasetError as DatasetError  # isort: skip
+    from crucible_datasets.errors import DatasetsError as DatasetsError  # isort: skip
+    from crucible_datasets.items import Provenance as Provenance  # isort: skip
+    from crucible_datasets.loaders.tabular import FieldMap as FieldMap  # isort: skip
+    from crucible_datasets.metrics.exact import is_right as is_right  # isort: skip
+
 __all__ = [
     "BenchmarkCard",
     "Dataset",
-    "DatasetError",
-    "DatasetsError",
     "EvaluationResult",
-    "FieldMap",
     "Item",
     "Prediction",
-    "Provenance",
     "SubprocessSandbox",
     "batches",
     "benchmarks",
@@ -41,7 +42,6 @@ __all__ = [
     "evaluate",
     "evaluate_batch",
     "extract",
-    "is_right",
     "k_fold",
     "load",
     "render",

@@ -5,27 +5,22 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Literal, Self
 
+from crucible_ensemble.asking import Asker
 from crucible_ensemble.completion import Completion
 from crucible_ensemble.confidence import ConfidenceSource
-from crucible_ensemble.errors import (
-    AllModelsFailedError,
-    UnsupportedOptionError,
-)
+from crucible_ensemble.estimate import estimate
 from crucible_ensemble.executions import EXECUTIONS, ExecutionName, FixedHedge
 from crucible_ensemble.executions.hedged import RacedHedge
 from crucible_ensemble.executions.machine import Execution
-from crucible_ensemble.live import LiveRun, OnResponse, Seeds
+from crucible_ensemble.identity import identity_of
 from crucible_ensemble.member import Member
 from crucible_ensemble.model import Equivalence, Hedger, Model, Normaliser, Prompt, Vote
 from crucible_ensemble.normalise import NORMALISERS, NormaliserName
-from crucible_ensemble.outcome import completion_of, mark, mark_vote
-from crucible_ensemble.panel import Panel, Tie, conclude
+from crucible_ensemble.outcome import completion_of
+from crucible_ensemble.panel import Panel, Tie
 from crucible_ensemble.prediction import Prediction
-from crucible_ensemble.prompts import check_options, to_messages
 from crucible_ensemble.quorum import below_quorum, checked
 from crucible_ensemble.seating import chosen, panel_of
-from crucible_ensemble.seeds import call_seed, item_of, sample_seed
-from crucible_ensemble.spans import span
 from crucible_ensemble.stream import Event
 from crucible_ensemble.votes import VOTES, VoteName
 
@@ -108,27 +103,29 @@ class Ensemble:
             "timeout_s": timeout_s, "deadline_s": deadline_s, "tie": tie, "seed": seed,
             "confidence": confidence, "hedger": hedger, "unsupported": unsupported, "name": name,
         }  # fmt: skip
-        self._batch = vote == "dawid_skene"
-        vote_name, counted = chosen("vote", "majority" if self._batch else vote, VOTES)
+        batch = vote == "dawid_skene"
+        vote_name, counted = chosen("vote", "majority" if batch else vote, VOTES)
         _, execute = chosen("execution", execution, EXECUTIONS)
-        self._normalise_name, read = chosen("normalise", normalise, NORMALISERS)
+        _, read = chosen("normalise", normalise, NORMALISERS)
         if hedger is not None:
             execute = _raced(hedger, execute)
         self._panel = panel_of(
             models, weights=weights, samples=samples, vote=counted,
-            vote_name="dawid_skene" if self._batch else vote_name, execution=execute,
+            vote_name="dawid_skene" if batch else vote_name, execution=execute,
             normalise=read, equivalence=equivalence, tie=tie, quorum=quorum, confidence=confidence,
             timeout_s=timeout_s, deadline_s=deadline_s,
         )  # fmt: skip
-        self._samples, self._seed, self._hedger = samples, seed, hedger
-        self._unsupported = unsupported
+        self._asker = Asker(
+            self._panel, samples=samples, seed=seed, hedger=hedger, unsupported=unsupported,
+            batch=batch,
+        )  # fmt: skip
         self.supports = frozenset({"seed", "stop", "temperature"})
 
     def __repr__(self) -> str:
         panel = self._panel
         return (
-            f"Ensemble({len(panel.members)} models x {self._samples}, vote={panel.vote_name!r}, "
-            f"execution={panel.execution.name!r})"
+            f"Ensemble({len(panel.members)} models x {self._options['samples']}, "
+            f"vote={panel.vote_name!r}, execution={panel.execution.name!r})"
         )
 
     @property
@@ -160,26 +157,7 @@ class Ensemble:
 
     def fingerprint(self) -> dict[str, object]:
         """Return what identifies the structure in an experiment's design."""
-        panel = self._panel
-        facts: dict[str, object] = {
-            "ensemble": self.name,
-            "vote": panel.vote_name,
-            "normalise": self._normalise_name,
-            "samples": self._samples,
-            "weights": [m.weight for m in panel.members],
-            "tie": panel.tie,
-        }
-        # Only what differs from the default, so that designs of before keep their identity.
-        if panel.execution.name != "parallel":
-            facts["execution"] = repr(panel.execution)
-        if panel.vote_name in VOTES and panel.vote != VOTES[panel.vote_name]:
-            facts["vote_options"] = repr(panel.vote)
-        for name in ("quorum", "deadline_s"):
-            if self._options[name] is not None:
-                facts[name] = self._options[name]
-        if any(m.accuracy is not None for m in panel.members):
-            facts["accuracies"] = [m.accuracy for m in panel.members]
-        return facts
+        return identity_of(self._panel, self._options)
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,7 +167,7 @@ class Ensemble:
 
     async def aclose(self) -> None:
         """Close the members that can be closed."""
-        for model in dict.fromkeys(self.members()):
+        for model in {id(m): m for m in self.members()}.values():
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()
@@ -203,21 +181,7 @@ class Ensemble:
             "low_usd" and "high_usd", None if no price is known; "unpriced" lists the members whose
             price is not, and whose part is missing.
         """
-        from crucible_ensemble.prices import PriceBook
-
-        book, costs, unpriced = PriceBook.default(), [], []
-        for member in self._panel.members:
-            model = str(getattr(member.model, "name", ""))
-            cost = book.estimate([model], input_tokens, output_tokens)[model]
-            if cost is None:
-                unpriced.append(member.label())
-            else:
-                costs.append(cost)
-        return {
-            "low_usd": min(costs) if costs else None,
-            "high_usd": sum(costs) * self._samples if costs else None,
-            "unpriced": tuple(unpriced),
-        }
+        return estimate(self._panel, input_tokens, output_tokens)
 
     async def generate(
         self,
@@ -235,7 +199,7 @@ class Ensemble:
         empty; without one, one answer that can be read is enough here, and `extra["support"]` says
         how few they were.
         """
-        prediction = await self._predict(
+        prediction = await self._asker.predict(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=None
         )
         return completion_of(below_quorum(prediction, self._panel.quorum or 1)[0], self.name)
@@ -273,7 +237,7 @@ class Ensemble:
         UncalibratedError
             If a vote needs probabilities and has none. What was paid for is in its `responses`.
         """
-        prediction = await self._predict(
+        prediction = await self._asker.predict(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop, item=item
         )
         return checked(prediction, self._panel.quorum)
@@ -307,7 +271,7 @@ class Ensemble:
         from crucible_ensemble.stream import open_stream
 
         return open_stream(
-            self, prompt, early_stop_threshold=early_stop_threshold, temperature=temperature,
+            self._asker, prompt, early_stop_threshold=early_stop_threshold, temperature=temperature,
             max_tokens=max_tokens, seed=seed, stop=stop, item=item,
         )  # fmt: skip
 
@@ -341,113 +305,9 @@ class Ensemble:
         from crucible_ensemble.many import predict_many
 
         return await predict_many(
-            self, prompts, batch=self._batch, concurrency=concurrency, on_error=on_error,
+            self._asker, prompts, concurrency=concurrency, on_error=on_error,
             on_result=on_result, temperature=temperature, max_tokens=max_tokens, stop=stop,
         )  # fmt: skip
-
-    async def _predict(
-        self,
-        prompt: Prompt,
-        *,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-        stop: Sequence[str],
-        item: str | None,
-        on_response: OnResponse | None = None,
-        enough: Callable[[LiveRun], bool] | None = None,
-        batch: bool = False,
-        raise_failed: bool = True,
-    ) -> Prediction:
-        check_options(temperature=temperature, max_tokens=max_tokens, stop=stop)
-        to_messages(prompt)
-        if self._samples > 1 and temperature == 0:
-            raise ValueError(
-                f"`samples` must be 1 at temperature 0, got {self._samples}: they would all be the "
-                "same answer"
-            )
-        if self._batch and not batch:
-            raise ValueError('`vote` must not be "dawid_skene" in predict; use predict_many')
-        options = {"temperature": temperature, "max_tokens": max_tokens, "stop": stop}
-        drops = self._drops(temperature, stop)
-        named_item = item_of(prompt) if item is None else item
-        panel = self._panel
-        run = LiveRun(
-            panel, prompt, options=options, seeds=self._seeds(seed, named_item), drops=drops,
-            item=named_item, hedger=self._hedger, on_response=on_response, enough=enough,
-        )  # fmt: skip
-        marks = {
-            "strategy": panel.vote_name, "execution": panel.execution.name,
-            "asked": len(panel.seats), "crucible.item.id": item,
-        }  # fmt: skip
-        with span("predict", marks) as current:
-            course = await run.run()
-            with span("vote", {"strategy": panel.vote_name, "n": len(run.table.ballots)}) as voting:
-                try:
-                    prediction = conclude(
-                        panel, course, run.table, item="" if seed is not None else named_item,
-                        seed=self._seed if seed is None else seed,
-                        shown_seed=self._seed if seed is None else seed,
-                    )  # fmt: skip
-                except Exception as error:
-                    error.add_note(f"while counting votes for item {named_item}")
-                    error.responses = tuple(course.responses)  # type: ignore[attr-defined]
-                    raise
-                prediction = replace(prediction, item=item or named_item)
-                if voting.is_recording():
-                    mark_vote(voting, prediction)
-            if current.is_recording():
-                mark(current, prediction)
-        if raise_failed and not prediction.metadata.answered:
-            failures = prediction.metadata.failures or {
-                r.member: r.status for r in prediction.responses
-            }
-            causes = run.causes or [TimeoutError("no answer before the deadline")]
-            raise AllModelsFailedError(failures, causes, prediction.responses)
-        return prediction
-
-    def _seeds(self, seed: int | None, item: str) -> Seeds:
-        seats = self._panel.seats
-        if seed is None:
-            return lambda place: call_seed(
-                self._seed, item, seats[place].member, seats[place].sample
-            )
-        # A model that occurs twice is asked with two seeds, under whatever names.
-        seen: dict[str, int] = {}
-        occurrences = []
-        for place in range(len(seats)):
-            member = self._panel.member(place)
-            model = str(getattr(member.model, "name", type(member.model).__name__))
-            occurrences.append(seen.get(model, 0))
-            seen[model] = occurrences[-1] + 1
-        return lambda place: sample_seed(seed, occurrences[place])
-
-    def _drops(self, temperature: float | None, stop: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return for each place the options that its model does not have.
-
-        Raises
-        ------
-        UnsupportedOptionError
-            For an option that the caller gave, unless they are only recorded.
-        """
-        given = [n for n, v in (("temperature", temperature), ("stop", stop or None)) if v is not None]  # noqa: E501 # fmt: skip
-        drops: list[tuple[str, ...]] = []
-        for place in range(len(self._panel.seats)):
-            supports = getattr(self._panel.member(place).model, "supports", None)
-            if supports is None:
-                drops.append(())
-                continue
-            lacking = [name for name in given if name not in supports]
-            if lacking and self._unsupported == "raise":
-                member = self._panel.seats[place].member
-                raise UnsupportedOptionError(
-                    f'{member} takes no `{lacking[0]}`; leave it out, or say unsupported="record"',
-                    model=member,
-                    option=lacking[0],
-                    cost_usd=0.0,
-                )
-            drops.append((*lacking, *(() if "seed" in supports else ("seed",))))
-        return drops
 
 
 def _raced(hedger: Hedger, execution: Execution) -> Execution:

@@ -237,10 +237,3 @@ class MatrixFormatError(EnsembleError):
 
 class ModelNotAvailableError(EnsembleError):
     """The weights or the extra that a local model needs are not installed."""
-
-
-class TimedOutError(ModelTimeoutError):
-    """The former name of `ModelTimeoutError`."""
-
-
-AllMembersFailedError = AllModelsFailedError  # the former name

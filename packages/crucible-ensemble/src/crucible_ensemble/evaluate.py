@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crucible_ensemble.executions import EXECUTIONS, ExecutionName
 from crucible_ensemble.executions.machine import Execution
-from crucible_ensemble.matrix import Labels, ResponseMatrix, Scorer, cost_of
+from crucible_ensemble.matrix import Labels, ResponseMatrix, Scorer, cost_of, noted
 from crucible_ensemble.member import Member
 from crucible_ensemble.model import Equivalence, Normaliser, Vote
 from crucible_ensemble.normalise import NORMALISERS, NormaliserName
@@ -204,10 +204,11 @@ def predictions_of(
                 cost_usd=cost_of(cell, prices),
             )  # fmt: skip
 
-        course, table = replay(panel, recorded)
-        prediction = conclude(
-            panel, course, table, seed=strategy.seed, item=item, shown_seed=strategy.seed
-        )
+        with noted(f"while counting votes of {strategy.name!r} for item {item}"):
+            course, table = replay(panel, recorded)
+            prediction = conclude(
+                panel, course, table, seed=strategy.seed, item=item, shown_seed=strategy.seed
+            )
         found.append(below_quorum(prediction, strategy.quorum)[0])
     return recounted(found) if strategy.vote == "dawid_skene" else found
 
@@ -251,10 +252,11 @@ def _correct(
     if scorer is not None:
         if labels is not None:
             raise ValueError("`scorer` must be None where labels are given")
-        return [
-            0.0 if p.text is None else float(scorer(item, p.text))
-            for item, p in zip(matrix.items, predictions, strict=True)
-        ]
+        scores = []
+        for item, p in zip(matrix.items, predictions, strict=True):
+            with noted(f"while scoring item {item}"):
+                scores.append(0.0 if p.text is None else float(scorer(item, p.text)))
+        return scores
     assert truth is not None
     return [
         float(p.answer is not None and p.answer == key)

@@ -11,14 +11,13 @@ from crucible_ensemble.prediction import Prediction
 from crucible_ensemble.seeds import item_of
 
 if TYPE_CHECKING:
-    from crucible_ensemble.ensemble import Ensemble
+    from crucible_ensemble.asking import Asker
 
 
 async def predict_many(
-    ensemble: "Ensemble",
+    asker: "Asker",
     prompts: Mapping[str, Prompt] | Sequence[Prompt],
     *,
-    batch: bool,
     concurrency: int,
     on_error: Literal["record", "raise"],
     on_result: Callable[[Prediction], None] | None,
@@ -47,13 +46,13 @@ async def predict_many(
     results: list[Prediction | None] = [None] * len(pairs)
     failed: list[Exception] = []
     limiter = anyio.CapacityLimiter(concurrency)
-    quorum = ensemble.panel.quorum
+    quorum, batch = asker.panel.quorum, asker.batch
 
     async def answer(place: int) -> None:
         item, prompt = pairs[place]
         async with limiter:
             try:
-                prediction = await ensemble._predict(
+                prediction = await asker.predict(
                     prompt, temperature=temperature, max_tokens=max_tokens, seed=None, stop=stop,
                     item=item, batch=batch, raise_failed=on_error == "raise",
                 )  # fmt: skip

@@ -4,6 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -201,7 +202,8 @@ class ResponseMatrix:
         found = np.full((len(self.items), len(self.models), self.samples), None, dtype=object)
         for (i, m, s), cell in self._placed():
             if cell.completion is not None and cell.completion.finish != "filtered":
-                found[i, m, s] = key_of(cell.completion, read)
+                with noted(f"while reading the answer of {cell.model} to item {cell.item}"):
+                    found[i, m, s] = key_of(cell.completion, read)
         # The normaliser is kept beside its keys: an id may be used again once it is gone.
         self._keys[id(read)] = read, found
         return found
@@ -243,7 +245,8 @@ class ResponseMatrix:
             if cell.completion is None:
                 found[i, m, s] = np.nan if complete_case else 0.0
             elif scorer is not None:
-                found[i, m, s] = float(scorer(cell.item, cell.completion.text))
+                with noted(f"while scoring the answer of {cell.model} to item {cell.item}"):
+                    found[i, m, s] = float(scorer(cell.item, cell.completion.text))
             elif keys is not None:
                 found[i, m, s] = float(keys[i, m, s] is not None and keys[i, m, s] == truth[i])
         return found
@@ -388,6 +391,16 @@ class ResponseMatrix:
         models = {model: m for m, model in enumerate(self.models)}
         for (item, model, sample), cell in self._cells.items():
             yield (items[item], models[model], sample), cell
+
+
+@contextmanager
+def noted(what: str) -> Iterator[None]:
+    """Say in an error of the user's own code what it was about."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(what)
+        raise
 
 
 def key_of(completion: Completion, read: Normaliser) -> str | None:

@@ -11,7 +11,7 @@ import anyio
 from crucible_ensemble.prediction import Prediction, Response
 
 if TYPE_CHECKING:
-    from crucible_ensemble.ensemble import Ensemble
+    from crucible_ensemble.asking import Asker
     from crucible_ensemble.model import Prompt
 
 
@@ -48,7 +48,7 @@ Event = MemberArrived | Consensus | Complete
 
 @asynccontextmanager
 async def open_stream(
-    ensemble: "Ensemble", prompt: "Prompt", *, early_stop_threshold: float, **options: Any
+    asker: "Asker", prompt: "Prompt", *, early_stop_threshold: float, **options: Any
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """Ask an ensemble and yield what happens; see `Ensemble.stream`.
 
@@ -60,7 +60,7 @@ async def open_stream(
     if not 0 < early_stop_threshold <= 1:
         raise ValueError(f"`early_stop_threshold` must be in (0, 1], got {early_stop_threshold}")
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
-    watcher = _Watcher(ensemble, early_stop_threshold, send)
+    watcher = _Watcher(asker, early_stop_threshold, send)
     failed: list[Exception] = []
     fault: Exception | None = None
 
@@ -93,16 +93,16 @@ async def open_stream(
 class _Watcher:
     """Tells of every response, and finishes the vote when enough members agree."""
 
-    def __init__(self, ensemble: "Ensemble", threshold: float, send: Any) -> None:
-        self._ensemble, self._threshold, self._send = ensemble, threshold, send
+    def __init__(self, asker: "Asker", threshold: float, send: Any) -> None:
+        self._asker, self._threshold, self._send = asker, threshold, send
 
     async def predict(self, prompt: "Prompt", options: dict[str, Any]) -> Prediction:
         from crucible_ensemble.quorum import checked
 
-        prediction = await self._ensemble._predict(
+        prediction = await self._asker.predict(
             prompt, on_response=self._tell, enough=self._enough, **options
         )
-        return checked(prediction, self._ensemble.panel.quorum)
+        return checked(prediction, self._asker.panel.quorum)
 
     async def _tell(self, response: Response, run: Any) -> None:
         await self._send.send(MemberArrived(response=response))
@@ -115,7 +115,7 @@ class _Watcher:
         return support is not None and support >= self._threshold
 
     def _standing(self, table: Any) -> Consensus:
-        panel = self._ensemble.panel
+        panel = self._asker.panel
         ballots, still_open = table.arrived(), table.still_open()
         keys = [b.key for b in ballots if b.key is not None]
         ranked = sorted({k: keys.count(k) for k in keys}.items(), key=lambda kv: -kv[1])

@@ -10,6 +10,7 @@ from crucible_harness import prereg
 from crucible_harness.diagnostics import FrontPoint, by_field, changes_of_model, cost_front, drift
 from crucible_harness.estimates import Estimate1
 from crucible_harness.exploratory import unplanned
+from crucible_harness.hedging import HedgingSummary, hedging, not_raced
 from crucible_harness.hypotheses import HypothesisResult, resolve
 from crucible_harness.imported import deviations_of_import, keep_shared_items
 from crucible_harness.metrics import Metric
@@ -18,6 +19,7 @@ from crucible_harness.observations import observe
 from crucible_harness.panel import Panel, panel
 from crucible_harness.recorded import RecordedRun, load_run
 from crucible_harness.sequential import SequentialResult, confirmatory_part
+from crucible_harness.slo import SLOResult, objectives, stated_late
 from crucible_harness.summaries import ConditionSummary, summarise
 
 
@@ -35,6 +37,8 @@ class Analysis:
     front: tuple[FrontPoint, ...]
     by_field: Mapping[str, Mapping[str, Mapping[str, Estimate1]]]
     panel: Panel | None
+    slo: tuple[SLOResult, ...]
+    hedging: Mapping[str, HedgingSummary]
     sequential: SequentialResult | None
     deviations: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -66,6 +70,7 @@ def analyse_run(run: RecordedRun) -> Analysis:
     declared = tuple(r for r in planned if r.hypothesis.kind == "exploratory")
     others = resolve(unplanned(run), run, observed, correction="benjamini_hochberg")
     missing = missing_table(run)
+    raced = hedging(whole)
     return Analysis(
         design_digest=run.digest,
         items_planned=len(whole.items),
@@ -77,9 +82,17 @@ def analyse_run(run: RecordedRun) -> Analysis:
         front=cost_front(run, observed),
         by_field=by_field(run, observed),
         panel=panel(run),
+        slo=objectives(run),
+        hedging=raced,
         sequential=run.sequential,
         deviations=(*_deviations(run), *prereg.deviations(run, confirmatory)),
-        warnings=(*missing.warnings, *drift(run), *changes_of_model(run)),
+        warnings=(
+            *missing.warnings,
+            *drift(run),
+            *changes_of_model(run),
+            *not_raced(raced),
+            *stated_late(run),
+        ),
     )
 
 

@@ -8,12 +8,12 @@ import anyio
 
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Model
-from crucible_ensemble.errors import AllMembersFailedError, TimedOutError
+from crucible_ensemble.errors import AllModelsFailedError
 from crucible_ensemble.seeds import derive
 from crucible_harness.cell_spans import cell_span
 from crucible_harness.conditions import Condition
 from crucible_harness.desk import Desk
-from crucible_harness.errors import UnreachableModelError
+from crucible_harness.errors import ProviderRefusedError, UnreachableModelError
 from crucible_harness.experiment import Experiment
 from crucible_harness.judging import Answered
 from crucible_harness.leaves import Used, through_journal
@@ -56,8 +56,9 @@ async def answer_cell(
         except Exception as error:
             if used.halted is not None:
                 raise used.halted from error
+            _stop_if_refused(error, desk)
             _stop_if_unreachable(error, desk)
-            status = "timeout" if isinstance(error, TimeoutError | TimedOutError) else "error"
+            status = "timeout" if isinstance(error, TimeoutError) else "error"
             record |= {
                 "error_class": type(error).__name__,
                 "error_message": str(error),
@@ -143,10 +144,18 @@ async def _ask_judges(
         record["scores"][name] = score
 
 
+def _stop_if_refused(error: Exception, desk: Desk) -> None:
+    """Raise if an ensemble refused before any call what no further cell could be spared."""
+    if type(error).__name__ in desk.fatal:
+        refused = ProviderRefusedError(str(error))
+        desk.fail(refused)
+        raise refused from error
+
+
 def _stop_if_unreachable(error: Exception, desk: Desk) -> None:
     """Raise if nothing is there: no server has answered one call yet."""
     causes = [f"{type(error).__name__}: {error}"]
-    if isinstance(error, AllMembersFailedError):
+    if isinstance(error, AllModelsFailedError):
         causes = list(error.failures.values())
     names = {cause.partition(":")[0] for cause in causes}
     if names == {"ConnectionFailedError"} and not desk.journal.answered():

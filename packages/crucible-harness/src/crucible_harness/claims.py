@@ -50,10 +50,12 @@ class Hypothesis:
         "greater" claims treatment > control. Equivalence has no direction.
     contrast : str
         "difference", "ratio", "equivalence", "non_inferiority"; over the factors of a design
-        "main_effect" (one factor), "interaction" (two factors of two levels), "trend" (one factor
-        of numbers).
+        "main_effect" (one factor), "interaction" (two factors), "trend" (one factor of numbers).
     factors : tuple of str
         Factors of the last three.
+    levels : tuple of str, int, float or bool
+        Of an interaction of factors with more than two levels: which level of each is set against
+        the first.
     alpha : float, in (0, 1)
     family : str
         Hypotheses of a family share alpha.
@@ -77,6 +79,7 @@ class Hypothesis:
     direction: Literal["greater", "less", "two-sided"] = "greater"
     contrast: Contrast = "difference"
     factors: tuple[str, ...] = ()
+    levels: tuple[str | int | float | bool, ...] = ()
     alpha: float = 0.05
     family: str = "confirmatory"
     kind: Literal["confirmatory", "exploratory"] = "confirmatory"
@@ -86,6 +89,7 @@ class Hypothesis:
     def __post_init__(self) -> None:
         object.__setattr__(self, "criteria", tuple(self.criteria))
         object.__setattr__(self, "factors", tuple(self.factors))
+        object.__setattr__(self, "levels", tuple(self.levels))
         if not self.sesoi > 0:
             raise ValueError(f"`sesoi` must be > 0, got {self.sesoi}")
         if not 0 < self.alpha < 1:
@@ -105,6 +109,10 @@ class Hypothesis:
                 f"`factors` of a {self.contrast} must name {OVER_FACTORS.get(self.contrast, 0)}, "
                 f"got {self.factors}"
             )
+        if self.levels and (self.contrast != "interaction" or len(self.levels) != 2):
+            raise ValueError(
+                f"`levels` must be two, of an interaction, got {self.levels} for a {self.contrast}"
+            )
         pair = self.contrast not in ("interaction", "trend")
         if pair and (self.treatment is None or self.control is None):
             raise ValueError(f"`treatment` and `control` must be given for a {self.contrast}")
@@ -119,17 +127,21 @@ class Hypothesis:
         if self.contrast == "trend":
             return f"slope over {self.factors[0]}"
         if self.contrast == "interaction":
-            return " x ".join(self.factors)
+            at = [f" ({level})" for level in self.levels] or ["", ""]
+            return " x ".join(name + level for name, level in zip(self.factors, at, strict=True))
         pair = f"{self.treatment} \N{MINUS SIGN} {self.control}"
         return f"{self.factors[0]}: {pair}" if self.factors else pair
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is hashed."""
-        return {**asdict(self), "criteria": [asdict(c) for c in self.criteria],
-                "factors": list(self.factors)}  # fmt: skip
+        found = {**asdict(self), "criteria": [asdict(c) for c in self.criteria],
+                 "factors": list(self.factors), "levels": list(self.levels)}  # fmt: skip
+        if not self.levels:  # designs of before keep their identity
+            del found["levels"]
+        return found
 
 
 def read_hypothesis(stored: Mapping[str, Any]) -> Hypothesis:
     """Read a hypothesis back from a design."""
     criteria = tuple(Criterion(**c) for c in stored["criteria"])
-    return Hypothesis(**{**stored, "criteria": criteria, "factors": tuple(stored["factors"])})
+    return Hypothesis(**{**stored, "criteria": criteria})

@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crucible_harness.adapters import open_adapter
 from crucible_harness.claims import Criterion, Hypothesis
 from crucible_harness.conditions import Condition
+from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.designs import Design, read_design
 from crucible_harness.errors import ConfigError
 from crucible_harness.experiment import Experiment
 from crucible_harness.options import Budget, ErrorPolicy, Limits, Retries, RunOptions
 from crucible_harness.prompts import FewShot, Prompt
+from crucible_harness.slo import LatencySLO, check_slo
 from crucible_harness.stopping import AlwaysValid, FixedN, Stopping
 
 if TYPE_CHECKING:
     from crucible_datasets import Dataset
     from crucible_ensemble import Model
+    from crucible_ensemble.model import Hedger
     from crucible_harness.schema import (
         BudgetTable,
         ConditionTable,
@@ -143,7 +147,12 @@ def read_experiment(
         budget=_budget(table.budget),
         per_provider={p: Limits(**at.model_dump()) for p, at in table.limits.items()},
         trace=table.options.trace,
+        slo=tuple(LatencySLO(**at.model_dump()) for at in table.slo),
     )
+    try:
+        check_slo(options.slo, [condition.name for condition in experiment.conditions])
+    except ValueError as error:
+        raise ConfigError(name, (str(error),)) from error
     return experiment, options
 
 
@@ -174,33 +183,42 @@ class _Models:
         self._tables, self._base, self._seed = table.models, base, seed
         self._stand_in = open_model
         self._open: dict[str, Model] = {}
-        self._hedgers: dict[str, Any] = {}
+        self._hedgers: dict[str, Hedger] = {}
 
     def of(self, condition: Any) -> "Model":
         """Return the model of a condition: one model, or an ensemble of hedged or plain members."""
         from crucible_ensemble import Ensemble
+        from crucible_harness.voting import ensemble_of
 
         if condition.ensemble is None:
-            model = self._hedged(self.named(condition.model), condition)
+            asked = condition.model
+            one = self.named(asked) if asked is not None else self._adapter(condition.adapter)
+            model = self._hedged(one, condition)
             if condition.samples is None:
                 return model
             return Ensemble([model], samples=condition.samples, name=condition.name)
         e = condition.ensemble
-        return Ensemble(
-            [self._hedged(self.named(m), condition) for m in e.models],
-            vote=e.vote,
-            normalise=e.normalise,
-            samples=e.samples,
-            weights=e.weights,
-            tie=e.tie,
-            timeout_s=e.timeout_s,
-            name=condition.name,
-        )
+        members = [self.named(m) for m in e.models]
+        if e.races():  # its members are each other's backups
+            return ensemble_of(e, members, name=condition.name, hedger=self._hedger(condition))
+        members = [self._hedged(m, condition) for m in members]
+        return ensemble_of(e, members, name=condition.name, hedger=None)
 
     def named(self, name: str) -> "Model":
         """Return a model of the `[models]` table, or one opened by its name."""
         if name not in self._open:
             self._open[name] = self._make(name)
+        return self._open[name]
+
+    def _adapter(self, place: str) -> "Model":
+        """Return an adapter that was trained by `crucible_lora`, opened once."""
+        name = f"adapter {place}"
+        if name not in self._open:
+            self._open[name] = (
+                open_adapter(place, base=self._base)
+                if self._stand_in is None
+                else self._stand_in(name)
+            )
         return self._open[name]
 
     def _make(self, name: str) -> "Model":
@@ -232,16 +250,22 @@ class _Models:
         return options
 
     def _hedged(self, model: "Model", condition: Any) -> "Model":
-        if condition.hedge is None:
-            return model
         from crucible_ensemble import hedged
+
+        hedger = self._hedger(condition)
+        return model if hedger is None else hedged(model, hedger=hedger)
+
+    def _hedger(self, condition: Any) -> "Hedger | None":
+        """Return the one hedger of a condition: it learns from all its calls, on one budget."""
+        if condition.hedge is None:
+            return None
         from crucible_hedging import Hedger
 
-        # One hedger for a condition: it learns from all of its calls, and shares one budget.
         if condition.name not in self._hedgers:
-            h = condition.hedge
-            self._hedgers[condition.name] = Hedger(h.delay, budget=h.budget)
-        return hedged(model, hedger=self._hedgers[condition.name])
+            h, e = condition.hedge, condition.ensemble
+            backups = len(e.models) - 1 if e is not None and e.races() else 1
+            self._hedgers[condition.name] = Hedger(h.delay, budget=h.budget, max_backups=backups)
+        return self._hedgers[condition.name]
 
 
 def _condition(at: "ConditionTable", models: _Models, base: Path) -> Condition:
@@ -305,28 +329,22 @@ def _design(at: "DesignTable") -> Design:
 
 
 def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "Dataset":
-    from crucible_datasets import FieldMap, load, sample
+    from crucible_datasets import FieldMap
 
-    path = overrides.get("data") or (None if at.path is None else str(base / at.path))
     if at.limit is not None and at.sample_size is not None:
         raise ValueError("dataset: `limit` and `sample_size` must not both be given")
-    extra: dict[str, Any] = {}
-    if at.fields is not None:
-        f = at.fields
-        extra["fields"] = FieldMap(f.input, f.expected, f.id, tuple(f.metadata))
-    if at.task is not None:
-        extra["task"] = at.task
-    dataset = load(at.name, split=at.split, path=path, check_counts=at.check_counts, **extra)
-    wanted = overrides.get("items")
-    limit = wanted if wanted is not None and at.sample_size is None else at.limit
-    size = wanted if wanted is not None and at.sample_size is not None else at.sample_size
-    if size is not None:
-        return sample(dataset, size, seed=at.seed)
-    if limit is None:
-        return dataset
-    if not 1 <= limit <= len(dataset):
-        raise ValueError(f"dataset: `limit` must be in [1, {len(dataset)}], got {limit}")
-    return dataset[:limit]
+    wanted, f = overrides.get("items"), at.fields
+    return DatasetRef(
+        name=at.name,
+        split=at.split,
+        path=overrides.get("data") or (None if at.path is None else str(base / at.path)),
+        limit=wanted if wanted is not None and at.sample_size is None else at.limit,
+        sample_size=wanted if wanted is not None and at.sample_size is not None else at.sample_size,
+        seed=at.seed,
+        fields=None if f is None else FieldMap(f.input, f.expected, f.id, tuple(f.metadata)),
+        task=at.task,
+        check_counts=at.check_counts,
+    ).load()
 
 
 def _validated(text: str, name: str) -> "ExperimentTable":

@@ -1,5 +1,6 @@
 """What all cells of a run share: the journal, the ledger, the limits, and when to send no more."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from crucible_ensemble import Completion, Model
 from crucible_harness.errors import HarnessError
 from crucible_harness.errors_policy import Retries
 from crucible_harness.fingerprints import structure
+from crucible_harness.hedgers import Hedgers
 from crucible_harness.hooks import HookCaller
 from crucible_harness.journal import Journal
 from crucible_harness.ledger import Ledger, Prices
@@ -70,6 +72,8 @@ class Desk:
     failure: Exception | None = None
     in_flight: dict[str, anyio.Event] = field(default_factory=dict)
     sent: int = 0
+    hedgers: Hedgers = field(default_factory=Hedgers)
+    _epoch_ns: int | None = None
     _identities: dict[int, tuple[Model, dict[str, Any]]] = field(default_factory=dict)
 
     def identity(self, model: Model) -> dict[str, Any]:
@@ -78,6 +82,13 @@ class Desk:
             # The model is kept beside it: an id may be used again once its object is gone.
             self._identities[id(model)] = model, structure(model)
         return self._identities[id(model)][1]
+
+    def now_ns(self) -> int:
+        """Return the time (ns since 1970): differences are those of the event loop's clock."""
+        elapsed = round(anyio.current_time() * 1e9)
+        if self._epoch_ns is None:
+            self._epoch_ns = time.time_ns() - elapsed
+        return self._epoch_ns + elapsed
 
     async def notify(self, kind: str, **detail: Any) -> None:
         """Write an event down and tell the hook."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from crucible_harness.estimates import Estimate1, estimate
+from crucible_harness.measured import value_of
 from crucible_harness.metrics import Metric
-from crucible_harness.observations import Observations, by_item, value_of
+from crucible_harness.observations import Observations, by_item
 from crucible_harness.recorded import RecordedRun
 
 _MOST_GROUPS = 12  # a field with more values is a text, not a grouping

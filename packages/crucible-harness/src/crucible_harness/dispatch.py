@@ -17,7 +17,7 @@ from crucible_harness.errors_policy import FailureWatch
 from crucible_harness.experiment import Experiment
 from crucible_harness.interrupts import interruptible
 from crucible_harness.ledger import Refused
-from crucible_harness.observations import value_of
+from crucible_harness.measured import value_of
 from crucible_harness.options import RunOptions
 from crucible_harness.outcome import Status
 from crucible_harness.progress import Tally

@@ -179,7 +179,7 @@ class RedundantRepeatsWarning(UserWarning):
 
 
 class ProviderRefusedError(HarnessError):
-    """The provider refused in a way that no further call would change: key, model, permission."""
+    """Refused in a way that no further call would change: key, permission, model, option."""
 
 
 class UnreachableModelError(HarnessError):

@@ -3,7 +3,10 @@
 from collections import deque
 from dataclasses import dataclass
 
-FATAL = ("AuthenticationError", "PermissionDeniedError", "ModelNotFoundError")
+FATAL = (
+    "AuthenticationError", "PermissionDeniedError", "ModelNotFoundError", "UncalibratedError",
+    "UnsupportedOptionError",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from opentelemetry import trace
 
 from crucible_harness.errors import NotConfirmedError
@@ -156,6 +155,7 @@ def predict_total(
     -------
     (total, low, high); the ends are None where one item says nothing of the variation
     """
+    import numpy as np
     from scipy import special
 
     n, m = len(costs), remaining
@@ -204,6 +204,8 @@ def _by_price_book(experiment: Experiment, heard: Rehearsed) -> Estimate:
 def _by_pilot(
     experiment: Experiment, path: Path, bounds: Estimate, n: int, options: RunOptions
 ) -> Estimate:
+    import numpy as np
+
     from crucible_harness.folder import Folder
 
     journal = Folder(path).open_journal(url=options.journal)
@@ -316,6 +318,8 @@ def _walls(
     """Return the wall times of bootstrap replays; None where a latency is not known."""
     if not rest:
         return [0.0]
+    import numpy as np
+
     rng = np.random.default_rng(experiment.seed)
     waiting = set(rest)
     cells = [cell for cell in experiment.schedule() if cell.item in waiting]

@@ -10,6 +10,7 @@ from crucible_datasets import Dataset, Item, Provenance
 from crucible_ensemble import CassetteModel, LlamaCppModel, SimulatedModel
 from crucible_harness.claims import OVER_FACTORS, Hypothesis
 from crucible_harness.conditions import Condition
+from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.designs import Design, Within, check_factors, factors_of
 from crucible_harness.errors import RedundantRepeatsWarning
 from crucible_harness.metrics import Metric, metric
@@ -26,8 +27,9 @@ class Experiment:
     Parameters
     ----------
     name : str
-    dataset : Dataset, or sequence of items
-        Items have `id`, `input`, `expected` and `metadata`; without a Dataset their task is "text".
+    dataset : Dataset, DatasetRef, or sequence of items
+        A reference is loaded. Items have `id`, `input`, `expected` and `metadata`; without a
+        Dataset their task is "text".
     conditions : sequence of Condition
         Names must be unique.
     metrics : sequence of Metric or str
@@ -78,7 +80,7 @@ class Experiment:
         self,
         name: str,
         *,
-        dataset: Dataset | Sequence[ItemLike],
+        dataset: Dataset | DatasetRef | Sequence[ItemLike],
         conditions: Sequence[Condition],
         metrics: Sequence[Metric | str] = ("accuracy",),
         seed: int,
@@ -95,6 +97,9 @@ class Experiment:
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.seed = name, seed
+        self.dataset_ref = dataset if isinstance(dataset, DatasetRef) else None
+        if isinstance(dataset, DatasetRef):
+            dataset = dataset.load()
         self.dataset = dataset if isinstance(dataset, Dataset) else _as_dataset(dataset)
         self.conditions = tuple(conditions)
         self.metrics = tuple(metric(m) if isinstance(m, str) else m for m in metrics)
@@ -119,6 +124,21 @@ class Experiment:
             design=self.design,
             blocks=blocks_of(self.design, self.dataset),
         )
+
+    def to_toml(self) -> str:
+        """Return the experiment as a file that `load_experiment` reads as the same design.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot say it, such as items that are no `DatasetRef`, a scorer of your own or
+            a simulated model; the message names what.
+        """
+        from crucible_harness.as_toml import as_toml
+
+        if self.origin is not None and not any(self.origin["overrides"].values()):
+            return str(self.origin["toml"])
+        return as_toml(self)
 
     def prompt_of(self, condition: Condition) -> Prompt:
         """Return the prompt that a condition is asked with."""
@@ -200,8 +220,8 @@ class Experiment:
         where = f"hypothesis {h.id!r}: "
         for factor, levels in factors.items():
             shown = [str(level) for level in levels]
-            if h.contrast == "interaction" and len(levels) != 2:
-                raise ValueError(f"{where}`factors` must have two levels, {factor!r} has {shown}")
+            if h.contrast == "interaction":
+                self._check_interaction(h, factor, shown)
             if h.contrast == "trend" and not all(isinstance(x, int | float) for x in levels):
                 raise ValueError(f"{where}`factors` must be of numbers, {factor!r} has {shown}")
             if h.contrast == "main_effect" and not {h.treatment, h.control} <= set(shown):
@@ -209,6 +229,16 @@ class Experiment:
                     f"{where}`treatment` and `control` must be levels of {factor!r} "
                     f"({', '.join(shown)}), got {h.treatment!r} and {h.control!r}"
                 )
+
+    def _check_interaction(self, h: Hypothesis, factor: str, shown: Sequence[str]) -> None:
+        if not h.levels and len(shown) == 2:
+            return
+        wanted = f"hypothesis {h.id!r}: `levels` must name one of {factor!r} beside the first"
+        if not h.levels:
+            raise ValueError(f"{wanted} ({', '.join(shown[1:])}), got none")
+        level = str(h.levels[h.factors.index(factor)])
+        if level not in shown[1:]:
+            raise ValueError(f"{wanted} ({', '.join(shown[1:])}), got {level!r}")
 
     def _freeze(self) -> dict[str, Any]:
         return {

@@ -16,7 +16,7 @@ def unplanned(run: RecordedRun) -> tuple[Hypothesis, ...]:
     """
     metric = run.metrics[0]
     if isinstance(run.layout, Factorial | DoseResponse):
-        planned = {(h.contrast, h.factors, h.treatment, h.control) for h in run.hypotheses}
+        planned = {_asked(h) for h in run.hypotheses}
         return tuple(
             h
             for h in contrasts_over(
@@ -25,7 +25,7 @@ def unplanned(run: RecordedRun) -> tuple[Hypothesis, ...]:
                 sesoi=_smallest_sesoi(run, metric),
                 trend=isinstance(run.layout, DoseResponse),
             )
-            if (h.contrast, h.factors, h.treatment, h.control) not in planned
+            if _asked(h) not in planned
         )
     asked = {frozenset((h.treatment, h.control)) for h in run.hypotheses if _same(h, metric)}
     pairs = combinations(run.conditions, 2)
@@ -55,3 +55,7 @@ def _same(hypothesis: Hypothesis, metric: Metric) -> bool:
 def _smallest_sesoi(run: RecordedRun, metric: Metric) -> float:
     declared = [h.sesoi for h in run.hypotheses if _same(h, metric)]
     return min(declared, default=0.05)
+
+
+def _asked(h: Hypothesis) -> tuple[object, ...]:
+    return h.contrast, h.factors, h.treatment, h.control, h.levels

@@ -23,7 +23,8 @@ def weights_of(
     Notes
     -----
     Main effect: mean at the treatment level minus mean at the control level. Interaction of A and
-    B: (A1B1 - A0B1) - (A1B0 - A0B0). Trend: least-squares slope over the levels.
+    B: (A1B1 - A0B1) - (A1B0 - A0B0), where A0 and B0 are the references. Trend:
+    least-squares slope over the levels.
     """
     about = hypothesis.factors
     per_level: dict[tuple[str | None, ...], float]
@@ -34,7 +35,8 @@ def weights_of(
         slopes = trend_weights(tuple(float(level) for level in levels))
         per_level = {(str(level),): w for level, w in zip(levels, slopes, strict=True)}
     else:
-        (a0, a1), (b0, b1) = (map(str, factors[name]) for name in about)
+        (a0, *a), (b0, *b) = (list(map(str, factors[name])) for name in about)
+        a1, b1 = map(str, hypothesis.levels or (a[0], b[0]))
         per_level = {(a1, b1): 1.0, (a0, b1): -1.0, (a1, b0): -1.0, (a0, b0): 1.0}
     places = {name: tuple(str(at[f]) for f in about) for name, at in conditions.items()}
     sharing = len(places) / len(set(places.values()))
@@ -46,7 +48,7 @@ def contrasts_over(
 ) -> tuple[Hypothesis, ...]:
     """Name every main effect against the reference level, and every interaction of two factors.
 
-    Interactions are of factors with two levels; `trend` asks for the slope instead.
+    Of more levels than two, each is set against the reference; `trend` asks for slopes instead.
     """
 
     def ask(
@@ -55,6 +57,7 @@ def contrasts_over(
         about: tuple[str, ...],
         treatment: str | None = None,
         control: str | None = None,
+        levels: tuple[Level, ...] = (),
     ) -> Hypothesis:
         return Hypothesis(
             id=id,
@@ -67,6 +70,7 @@ def contrasts_over(
             family="exploratory",
             treatment=treatment,
             control=control,
+            levels=levels,
         )
 
     if trend:
@@ -77,8 +81,13 @@ def contrasts_over(
         for name, levels in factors.items()
         for level in levels[1:]
     ]  # fmt: skip
-    two = [name for name, levels in factors.items() if len(levels) == 2]
-    found += [
-        ask(f"{a} x {b}", "interaction", (a, b)) for n, a in enumerate(two) for b in two[n + 1 :]
-    ]
+    names = list(factors)
+    for a, b in ((a, b) for n, a in enumerate(names) for b in names[n + 1 :]):
+        several = max(len(factors[a]), len(factors[b])) > 2
+        found += [
+            ask(f"{a} x {b}: {one}, {other}" if several else f"{a} x {b}", "interaction", (a, b),
+                levels=(one, other) if several else ())
+            for one in factors[a][1:]
+            for other in factors[b][1:]
+        ]  # fmt: skip
     return tuple(found)

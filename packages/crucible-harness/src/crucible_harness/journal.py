@@ -345,6 +345,26 @@ class Journal:
             d=self.digest,
         )
 
+    def sent(self) -> Iterator[dict[str, Any]]:
+        """Yield every call in the order in which they ended, with the condition that sent it."""
+        columns = {
+            "n": "c.n",
+            "condition": "i.condition",
+            "leaf_key": "c.leaf_key",
+            "request": "c.request",
+            "status": "c.status",
+            "latency_s": "c.latency_s",
+            "started_ns": "c.started_ns",
+            "cost_usd": "COALESCE(c.billed_usd, c.cost_usd)",
+        }
+        for row in self._store.rows(
+            f"SELECT {', '.join(columns.values())} FROM calls c JOIN intents i ON "
+            "i.leaf_key = c.leaf_key AND i.attempt = c.attempt AND i.design = c.design "
+            "WHERE c.design = :d ORDER BY c.n",
+            d=self.digest,
+        ):
+            yield dict(zip(columns, row, strict=True))
+
     def calls(self) -> Iterator[dict[str, Any]]:
         """Yield every call's row, in the order in which they ended."""
         names = tuple(TABLES["calls"])

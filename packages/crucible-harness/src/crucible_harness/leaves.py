@@ -1,16 +1,15 @@
 """Leaf calls: sent once, reserved before, written down before anything else happens."""
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 
 from crucible_ensemble import Completion, Model
-from crucible_ensemble.errors import RateLimitError, TimedOutError
+from crucible_ensemble.errors import ModelTimeoutError, RateLimitError
 from crucible_ensemble.model import Prompt
 from crucible_ensemble.prompts import to_messages
 from crucible_ensemble.seeds import sample_seed
@@ -67,6 +66,12 @@ class JournaledModel:
     def __init__(self, model: Model, desk: Desk, used: Used, copy: int) -> None:
         self._model, self._desk, self._used, self._copy = model, desk, used, copy
         self.name = name_of(model)
+        self.family = getattr(model, "family", None)
+        supports = getattr(model, "supports", None)
+        if supports is not None:
+            # A seed is always taken: it tells draws apart in the journal. To a model that has
+            # none it is not sent, and the answer says so.
+            self.supports = frozenset({*supports, "seed"} - {"stream"})
 
     async def generate(
         self,
@@ -194,6 +199,7 @@ class _Sent:
         self._name, self._hold = by.name, hold
         self._key, self._text, self._same, self._sample = key, text, same, sample
         self._arrived, self._queued_s, self._attempt, self._started_ns = arrived, 0.0, 0, 0
+        self._sent_at = arrived
 
     async def begin(self) -> None:
         """Note that it is about to be sent."""
@@ -212,7 +218,7 @@ class _Sent:
             desk.halt()
             raise
         desk.sent += 1
-        self._started_ns = time.time_ns()
+        self._started_ns, self._sent_at = desk.now_ns(), anyio.current_time()
 
     async def ask(self, request: Mapping[str, Any], limiter: Limiter) -> Completion:
         """Send it, and write down how it ends."""
@@ -238,14 +244,14 @@ class _Sent:
             # Like a crash: no row, so that it stays possibly billed at its reservation.
             desk.ledger.settle(self._hold, status="lost", bill_usd=None)
             raise
+        except ModelTimeoutError as error:
+            await self._end("timeout", error=error, bill_usd=error.cost_usd)
+            raise
         except TimeoutError as error:
             said = str(error) or f"no answer within {desk.timeout_s} s"
-            late = TimedOutError(said, model=self._name)
+            late = ModelTimeoutError(said, model=self._name)
             await self._end("timeout", error=late)
             raise late from error
-        except TimedOutError as error:
-            await self._end("timeout", error=error)
-            raise
         except Exception as error:
             await self._end("error", error=error, bill_usd=getattr(error, "cost_usd", None))
             if isinstance(error, RateLimitError) and error.retry_after_s:
@@ -256,6 +262,8 @@ class _Sent:
                 desk.fail(refused)
                 raise refused from error
             raise
+        if seed is None and request["seed"] is not None and "seed" not in answer.dropped:
+            answer = replace(answer, dropped=(*answer.dropped, "seed"))
         # No await between the answer and its row: a crash cannot come between them.
         status: CallStatus = "filtered" if answer.finish == "filtered" else "ok"
         bill = answer.cost_usd if answer.billed_usd is None else answer.billed_usd
@@ -287,6 +295,7 @@ class _Sent:
                 error_message=None if error is None else str(error),
                 cost_usd=cost,
                 reserved_usd=self._hold.usd,
+                latency_s=anyio.current_time() - self._sent_at,
                 queued_s=self._queued_s,
                 started_ns=self._started_ns,
             )
@@ -301,9 +310,12 @@ def through_journal(model: Model, desk: Desk, used: Used, copy: int = 0) -> Mode
     if members is None:
         return JournaledModel(model, desk, used, copy)
     races = bool(getattr(model, "races", False))
-    return model.with_members(  # type: ignore[attr-defined, no-any-return]
+    made: Model = model.with_members(  # type: ignore[attr-defined]
         [
             through_journal(member, desk, used, n if races else copy)
             for n, member in enumerate(members())
         ]
     )
+    if races:
+        desk.hedgers.give_to(made)
+    return made

@@ -68,7 +68,13 @@ class _Pace:
 
 
 class Limiter:
-    """Keeps calls to one provider within its limits; `pause` obeys a Retry-After."""
+    """Keeps calls to one provider within its limits; `pause` obeys a Retry-After.
+
+    Attributes
+    ----------
+    waiting : int
+        Calls that wait for a rate or a pause; those that wait for a place are not among them.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -77,6 +83,7 @@ class Limiter:
         self._requests: _Pace | None = None
         self._tokens: _Pace | None = None
         self._paused_until = -float("inf")
+        self.waiting = 0
 
     def slot(self) -> anyio.CapacityLimiter:
         """Return the places of calls in flight: `async with limiter.slot(): ...`."""
@@ -97,7 +104,11 @@ class Limiter:
 
     async def _wait(self, until: float) -> None:
         if until > anyio.current_time():
-            await anyio.sleep_until(until)
+            self.waiting += 1
+            try:
+                await anyio.sleep_until(until)
+            finally:
+                self.waiting -= 1
             await self._wait(self._paused_until)  # a pause may have begun meanwhile
 
     def used(self, *, estimated: int, actual: int | None) -> None:
@@ -122,6 +133,7 @@ class Limiter:
         self._requests = None if rpm is None else _Pace(rpm)
         self._tokens = None if tpm is None else _Pace(tpm)
         self._paused_until = -float("inf")
+        self.waiting = 0
 
 
 class Providers:
@@ -131,6 +143,14 @@ class Providers:
         self._limits = dict(limits)
         self._concurrency = concurrency
         self._found: dict[str, Limiter] = {}
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many calls wait for a rate or a pause, by provider; only where some do."""
+        return {
+            name: limits.limiter.waiting
+            for name, limits in self._limits.items()
+            if limits.limiter.waiting
+        }
 
     def of(self, model: str) -> Limiter:
         """Return the limiter of a model's provider."""

@@ -1,6 +1,6 @@
 """How a run is carried out. None of it is part of the design, so all of it may change on resume."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +13,7 @@ from crucible_harness.limits import Limits
 if TYPE_CHECKING:
     from crucible_harness.desk import Executor
     from crucible_harness.estimate import Estimate
+    from crucible_harness.slo import LatencySLO
 
 __all__ = ["Budget", "ErrorPolicy", "Hooks", "Limits", "Retries", "RunOptions"]
 
@@ -46,6 +47,8 @@ class RunOptions:
         Of functions; models retry themselves.
     errors : ErrorPolicy
     budget : Budget, optional
+    slo : sequence of LatencySLO
+        Latency objectives, judged in the analysis. A resumed run keeps those it was given before.
     hooks : Hooks
     executor : Executor, optional
         Where calls are made; in this process by default.
@@ -75,6 +78,7 @@ class RunOptions:
     retries: Retries = field(default_factory=Retries)
     errors: ErrorPolicy = field(default_factory=ErrorPolicy)
     budget: Budget | None = None
+    slo: "Sequence[LatencySLO]" = ()
     hooks: Hooks = field(default_factory=Hooks)
     executor: "Executor | None" = None
     retry_failed: bool = True

@@ -1,6 +1,7 @@
 """What a run of this size could find, and how many items its question needs."""
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from crucible_harness.claims import Hypothesis
@@ -27,9 +28,9 @@ def planning(main: Contrast, hypothesis: Hypothesis) -> tuple[int | None, float 
         discordance = float(comparison.metadata["discordant"]) / main.n
         if discordance <= hypothesis.sesoi:
             return None, None
-        design = McNemar(discordance)
-        needed = sample_size(design, effect=hypothesis.sesoi, alpha=hypothesis.alpha).n
+        needed = _pairs(discordance, hypothesis.sesoi, hypothesis.alpha)
         try:
+            design = McNemar(discordance)
             return needed, detectable_effect(design, n=main.n, alpha=hypothesis.alpha).effect
         except ValueError:  # with so few items no difference, however large, could be found
             return needed, None
@@ -40,6 +41,15 @@ def planning(main: Contrast, hypothesis: Hypothesis) -> tuple[int | None, float 
     needed = sample_size(PairedT(), effect=hypothesis.sesoi / sd, alpha=hypothesis.alpha).n
     detectable = detectable_effect(PairedT(), n=main.n, alpha=hypothesis.alpha).effect
     return needed, detectable * sd
+
+
+@lru_cache(maxsize=256)
+def _pairs(discordance: float, effect: float, alpha: float) -> int:
+    """Return the number of pairs, by exact enumeration: a second, and a run asks it repeatedly."""
+    from crucible_bench import sample_size
+    from crucible_bench.power import McNemar
+
+    return int(sample_size(McNemar(discordance), effect=effect, alpha=alpha).n)
 
 
 def _across_items(

@@ -3,11 +3,16 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from crucible_harness.ledger import Ledger
+from crucible_harness.limits import Providers
 from crucible_harness.options import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 
 class Tally:
@@ -15,25 +20,27 @@ class Tally:
 
     Parameters
     ----------
-    conditions : names
-    planned : int
-    finished : int
-        Cells that were finished before.
+    planned, finished : mapping of condition to cells
+        `finished` are those that were finished before.
     ledger : Ledger, optional
         Says what was spent.
+    providers : Providers, optional
+        Say who makes calls wait.
     """
 
     def __init__(
         self,
-        conditions: Sequence[str],
+        planned: Mapping[str, int],
         *,
-        planned: int,
-        finished: int,
+        finished: Mapping[str, int],
         ledger: Ledger | None = None,
+        providers: Providers | None = None,
     ) -> None:
-        self._ledger = ledger
-        self.planned, self.finished, self.failed = planned, finished, 0
-        self.per_condition = dict.fromkeys(conditions, 0)
+        self._ledger, self._providers = ledger, providers
+        self.planned_of = dict(planned)
+        self.finished_of = {name: finished.get(name, 0) for name in planned}
+        self.planned, self.failed = sum(planned.values()), 0
+        self.finished = sum(self.finished_of.values())
         self.changed: Callable[[], None] = lambda: None
         self._times: deque[float] = deque([time.monotonic()], maxlen=101)
 
@@ -41,7 +48,7 @@ class Tally:
         """Count one more finished cell."""
         self.finished += 1
         self.failed += failed
-        self.per_condition[condition] += 1
+        self.finished_of[condition] += 1
         self._times.append(time.monotonic())
         self.changed()
 
@@ -64,19 +71,34 @@ class Tally:
             return f"${cost.settled_usd:.2f} of ${cost.budget_usd:.2f}"
         return f"${cost.settled_usd:.4f}" if cost.settled_usd else ""
 
+    def waiting(self) -> str:
+        """Return which limits calls wait for; empty while none does."""
+        if self._providers is None:
+            return ""
+        found = self._providers.waiting()
+        return ", ".join(f"{n} waiting on limits of {name}" for name, n in found.items())
+
+    def facts(self) -> list[str]:
+        """Return what is worth saying beside the counts: time left, failures, money, limits."""
+        eta = self.eta_s()
+        left = eta is not None and self.finished < self.planned
+        return [
+            fact
+            for fact in (
+                f"{_clock(eta)} left" if left and eta is not None else "",
+                f"{self.failed:,} failed" if self.failed else "",
+                self.spent(),
+                self.waiting(),
+            )
+            if fact
+        ]
+
     def line(self) -> str:
         """Return the state as one line."""
         share = self.finished / self.planned if self.planned else 1.0
-        eta = self.eta_s()
-        parts = [f"{self.finished:,} of {self.planned:,} cells ({share:.0%})"]
-        if eta is not None and self.finished < self.planned:
-            parts.append(f"{_clock(eta)} left")
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        spent = self.spent()
-        if spent:
-            parts.append(spent)
-        return ", ".join(parts)
+        return ", ".join(
+            [f"{self.finished:,} of {self.planned:,} cells ({share:.0%})", *self.facts()]
+        )
 
 
 @contextmanager
@@ -118,36 +140,35 @@ def _lines(tally: Tally, *, every_s: float = 30.0) -> Iterator[None]:
 
 @contextmanager
 def _bar(tally: Tally) -> Iterator[None]:
+    """Draw a bar for each condition, and one line for the run that is up to date at any time."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bars
+    from rich.live import Live
 
-    bars = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bars:
-        task = bars.add_task("cells", total=tally.planned, completed=tally.finished, facts="")
+    with Live(
+        get_renderable=lambda: bars(tally), console=Console(stderr=True), transient=True,
+        refresh_per_second=4,
+    ):  # fmt: skip
+        yield
 
-        def changed() -> None:
-            rate, eta = tally.rate(), tally.eta_s()
-            facts = [f"{rate:.1f}/s" if rate else "", f"{_clock(eta)} left" if eta else ""]
-            facts += [f"{name} {n}" for name, n in tally.per_condition.items()]
-            facts += [f"{tally.failed} failed"] if tally.failed else []
-            facts += [tally.spent()]
-            bars.update(
-                task, completed=tally.finished, facts="  ".join(fact for fact in facts if fact)
-            )
 
-        tally.changed = changed
-        try:
-            yield
-        finally:
-            tally.changed = lambda: None
+def bars(tally: Tally) -> "Group":
+    """Return the bars as they stand now."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=24)
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    for name, planned in tally.planned_of.items():
+        finished = tally.finished_of[name]
+        bar = ProgressBar(total=max(planned, 1), completed=finished if planned else 1, width=30)
+        table.add_row(Text(name), bar, Text(f"{finished:,}/{planned:,}"))
+    rate = tally.rate()
+    facts = [f"{rate:.1f} cells/s" if rate else "", *tally.facts()]
+    return Group(table, Text("  ".join(fact for fact in facts if fact), style="dim"))
 
 
 def _clock(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Run an experiment: every cell that is not finished yet, whatever ended the run before."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,14 @@ from crucible_harness.outcome import RunResult, Status
 from crucible_harness.progress import Tally, display
 from crucible_harness.recorded import RecordedRun, load_run
 from crucible_harness.schedule import Cell
-from crucible_harness.setting_up import desk_of, leaves_of, refuse_unknown_prices, watching
+from crucible_harness.setting_up import (
+    desk_of,
+    leaves_of,
+    models_of,
+    refuse_unknown_prices,
+    watching,
+)
+from crucible_harness.slo import check_slo, stated
 from crucible_harness.sync import blocking
 
 if TYPE_CHECKING:
@@ -154,6 +162,7 @@ async def _start(experiment: Experiment, options: RunOptions, *, items: int | No
     began = time.monotonic()
     prereg.check(experiment, options.prereg)
     refuse_unknown_prices(experiment, options.budget)
+    check_slo(options.slo, [condition.name for condition in experiment.conditions])
     folder = folder_of(experiment, options.directory)
     folder.prepare(experiment, journal=options.journal, allow_dirty=options.allow_dirty)
     journal = folder.open_journal(
@@ -161,7 +170,11 @@ async def _start(experiment: Experiment, options: RunOptions, *, items: int | No
     )
     try:
         journal.lock()
-        prereg.keep(folder, options.prereg, finished=len(journal.states()))
+        finished = len(journal.states())
+        prereg.keep(folder, options.prereg, finished=finished)
+        if options.slo:
+            known = folder.manifest().get("slo", [])
+            folder.update(slo=stated(options.slo, known, finished=finished))
         return await _run(experiment, folder, journal, options, items=items, began=began)
     finally:
         journal.close()
@@ -179,14 +192,15 @@ async def _run(
 ) -> RunResult:
     plan = experiment.schedule()
     done = journal.states()
-    todo, planned = _left(plan, done, items=items, retry_failed=options.retry_failed)
+    planned, todo = _left(plan, done, items=items, retry_failed=options.retry_failed)
     hooks = HookCaller(options.hooks)
     desk = desk_of(experiment, journal, options, hooks)
+    per_condition = Counter(cell.condition for cell in planned)
     tally = Tally(
-        [condition.name for condition in experiment.conditions],
-        planned=planned,
-        finished=planned - len(todo),
+        {c.name: per_condition[c.name] for c in experiment.conditions},
+        finished=per_condition - Counter(cell.condition for cell in todo),
         ledger=desk.ledger,
+        providers=desk.providers,
     )
     dispatch = Dispatch(
         experiment, desk, options, todo=todo, tally=tally,
@@ -199,8 +213,9 @@ async def _run(
         if todo:
             await desk.executor.open(leaves_of(experiment))
         try:
-            with display(tally, options.progress):
-                await dispatch.work()
+            async with desk.hedgers.of(models_of(experiment)):
+                with display(tally, options.progress):
+                    await dispatch.work()
         finally:
             with anyio.CancelScope(shield=True):
                 await desk.executor.close()
@@ -233,8 +248,8 @@ async def _run(
 
 def _left(
     plan: Sequence[Cell], done: Mapping[Key, str], *, items: int | None, retry_failed: bool
-) -> tuple[list[Cell], int]:
-    """Return the cells that are not finished, and how many are planned among the first items."""
+) -> tuple[Sequence[Cell], list[Cell]]:
+    """Return the cells that are planned among the first items, and those that are not finished."""
     if items is not None:
         wanted = set(list(dict.fromkeys(cell.item for cell in plan))[:items])
         plan = [cell for cell in plan if cell.item in wanted]
@@ -243,7 +258,7 @@ def _left(
         status = done.get((cell.condition, cell.item, cell.repeat))
         return status is not None and (status == "ok" or not retry_failed)
 
-    return [cell for cell in plan if not finished(cell)], len(plan)
+    return plan, [cell for cell in plan if not finished(cell)]
 
 
 def _how(ended: Status, desk: Desk, *, whole: bool) -> Status:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crucible_harness.errors_policy import FATAL
+from crucible_harness.voting import EnsembleTable
 
 # Dollars per million tokens, [input, output], or dollars per call.
 _Price = Annotated[list[float], Field(min_length=2, max_length=2)] | float
@@ -115,19 +116,6 @@ class ModelTable(_Table):
         return self
 
 
-class EnsembleTable(_Table):
-    """Models that vote."""
-
-    models: list[str] = Field(min_length=1)
-    vote: Literal["majority", "weighted_majority"] = "majority"
-    execution: Literal["parallel"] = "parallel"
-    normalise: Literal["exact", "numeric", "text"] = "text"
-    samples: int = Field(default=1, ge=1)
-    weights: list[float] | None = None
-    tie: Literal["seeded", "priority", "abstain"] = "seeded"
-    timeout_s: float = Field(default=120.0, gt=0)
-
-
 class HedgeTable(_Table):
     """When a slow call gets a backup, and how many backups may be sent."""
 
@@ -136,7 +124,7 @@ class HedgeTable(_Table):
 
 
 class ConditionTable(_Table):
-    """One condition: a model, an ensemble or a function; with `grid`, one for each combination.
+    """One condition: a model, an ensemble, a function or an adapter; several with `grid`.
 
     `grid` gives factors their levels; `{factor}` in `name` and in any text of the condition is
     replaced by the level, and a number that is written `"{factor}"` becomes the level itself.
@@ -146,6 +134,7 @@ class ConditionTable(_Table):
     model: str | None = None
     ensemble: EnsembleTable | None = None
     call: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    adapter: str | None = Field(default=None, min_length=1)
     samples: int | None = Field(default=None, ge=1)
     hedge: HedgeTable | None = None
     prompt: PromptTable | None = None
@@ -158,16 +147,19 @@ class ConditionTable(_Table):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = ("model", "ensemble", "call")
+        kinds = ("model", "ensemble", "call", "adapter")
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError(
-                f"condition {self.name!r} must have `model`, `ensemble` or `call`, one of them"
+                f"condition {self.name!r} must have `model`, `ensemble`, `call` or `adapter`, "
+                "one of them"
             )
         if self.call is not None and (self.hedge or self.samples):
             raise ValueError(f"condition {self.name!r}: `hedge` and `samples` are for models")
         e = self.ensemble
         if self.samples is not None and e is not None:
             raise ValueError(f"condition {self.name!r}: `samples` stands in `ensemble`")
+        if e is not None and e.races() and self.hedge and e.samples > 1:
+            raise ValueError(f"condition {self.name!r}: a `hedge` races models, not `samples`")
         if (self.samples or 1) > 1 and self.temperature == 0:
             raise ValueError(
                 f"condition {self.name!r}: `samples` must be 1 at temperature 0, got "
@@ -209,6 +201,7 @@ class HypothesisTable(_Table):
         "trend",
     ] = "difference"
     factors: list[str] = []
+    levels: list[Level] = []
     alpha: float = Field(default=0.05, gt=0, lt=1)
     family: str = "confirmatory"
     kind: Literal["confirmatory", "exploratory"] = "confirmatory"
@@ -234,6 +227,14 @@ class BudgetTable(_Table):
     warn_at: float = Field(default=0.8, gt=0, le=1)
     on_exceed: Literal["stop", "raise"] = "stop"
     assume_price: dict[str, _Price] = {}
+
+
+class SLOTable(_Table):
+    """A latency objective of one condition."""
+
+    percentile: float = Field(gt=0, lt=100)
+    threshold_s: float = Field(gt=0)
+    condition: str
 
 
 class LimitsTable(_Table):
@@ -294,6 +295,7 @@ class ExperimentTable(_Table):
     hypotheses: list[HypothesisTable] = []
     budget: BudgetTable | None = None
     limits: dict[str, LimitsTable] = {}
+    slo: list[SLOTable] = []
     options: OptionsTable = OptionsTable()
 
 

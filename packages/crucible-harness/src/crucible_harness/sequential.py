@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from crucible_harness.contrasts import Contrast, Levels
+from crucible_harness.measured import value_of
 from crucible_harness.metrics import Metric
-from crucible_harness.observations import value_of
 from crucible_harness.schedule import Cell
 from crucible_harness.stopping import (
     AlwaysValid,
@@ -21,6 +20,7 @@ from crucible_harness.stopping import (
 )
 
 if TYPE_CHECKING:
+    from crucible_harness.contrasts import Contrast, Levels
     from crucible_harness.experiment import Experiment
     from crucible_harness.recorded import RecordedRun
 
@@ -92,7 +92,9 @@ def confirmatory_part(run: "RecordedRun") -> "RecordedRun":
     )
 
 
-def always_valid(main: Contrast, hypothesis: str, run: "RecordedRun", levels: Levels) -> Contrast:
+def always_valid(
+    main: "Contrast", hypothesis: str, run: "RecordedRun", levels: "Levels"
+) -> "Contrast":
     """Replace the intervals and p of the monitored hypothesis by those that hold at any stop.
 
     Parameters

@@ -46,13 +46,17 @@ def desk_of(
     )
 
 
+def models_of(experiment: Experiment) -> list[Model]:
+    """Return the models of conditions and judges; a function bound to the first item."""
+    first = next(iter(experiment.dataset))
+    models = [condition.answering(first) for condition in experiment.conditions]
+    return models + [judge.model for _, judge in judges(experiment.metrics)]
+
+
 def leaves_of(experiment: Experiment) -> list[Model]:
     """Return every leaf model of an experiment, each once; a function with the first item."""
     found: dict[int, Model] = {}
-    first = next(iter(experiment.dataset))
-    models = [condition.answering(first) for condition in experiment.conditions]
-    models += [judge.model for _, judge in judges(experiment.metrics)]
-    for model in models:
+    for model in models_of(experiment):
         for leaf in leaves(model):
             found.setdefault(id(leaf), leaf)
     return list(found.values())

@@ -60,7 +60,8 @@ class Call:
     """One finished request to a leaf model: what was asked, and how it ended.
 
     `condition` is the one that paid, or "shared" where equal calls are shared between conditions.
-    `request` is canonical JSON. For a call without an answer, `cost_usd` is what it may have cost.
+    `request` is canonical JSON. For a call without an answer, `cost_usd` is what it may have cost
+    and `latency_s` how long it ran.
     """
 
     leaf_key: str
@@ -76,6 +77,7 @@ class Call:
     error_message: str | None = None
     cost_usd: float | None = None
     reserved_usd: float | None = None
+    latency_s: float | None = None
     queued_s: float | None = None
     started_ns: int
 
@@ -83,7 +85,9 @@ class Call:
         """Return the values in the order of the table."""
         answer = self.response
         if answer is None:
-            facts = (None, None, self.cost_usd, self.cost_usd, self.reserved_usd, None)
+            facts = (
+                None, None, self.cost_usd, self.cost_usd, self.reserved_usd, self.latency_s,
+            )  # fmt: skip
             simulated = None
         else:
             facts = (

@@ -104,7 +104,7 @@ def _estimate_name(result: "HypothesisResult") -> str:
         case "trend":
             return f"slope of {result.metric} over {h.factors[0]}"
         case "interaction":
-            return f"interaction of {' and '.join(h.factors)} in {result.metric}"
+            return f"interaction {h.label} in {result.metric}"
         case "main_effect":
             return f"main effect of {h.factors[0]} on {result.metric}"
         case "ratio":

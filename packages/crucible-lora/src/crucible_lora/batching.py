@@ -52,3 +52,26 @@ class BatchPlan:
         epoch, position = self.place(update)
         order = epoch_order(self.ids, seed=self.seed, epoch=epoch)
         return order[position * self.batch : (position + 1) * self.batch]
+
+
+def pack(lengths: Sequence[int], *, size: int) -> list[list[int]]:
+    """Return the indices of lengths in bins that hold at most `size`, by first-fit decreasing.
+
+    Raises
+    ------
+    ValueError
+        If one length alone is more than `size`.
+    """
+    if lengths and max(lengths) > size:
+        raise ValueError(f"`size` must be >= the longest, {max(lengths)}, got {size}")
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = next((b for b, left in enumerate(room) if left >= lengths[index]), None)
+        if fits is None:
+            bins.append([])
+            room.append(size)
+            fits = len(bins) - 1
+        bins[fits].append(index)
+        room[fits] -= lengths[index]
+    return bins

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 from crucible_lora.records import Record
 
 Schedule = Literal["linear", "cosine", "constant"]
-_ALIASES = {
+ALIASES = {
     "lora_rank": "rank",
     "lora_alpha": "alpha",
     "lora_dropout": "dropout",
@@ -121,9 +121,9 @@ class LoraConfig(Record):
         known = [f.name for f in fields(cls)]
         values: dict[str, Any] = {}
         for key, value in data.items():
-            name = _ALIASES.get(key, key)
+            name = ALIASES.get(key, key)
             if name not in known:
-                near = difflib.get_close_matches(key, [*known, *_ALIASES], n=1, cutoff=0.0)
+                near = difflib.get_close_matches(key, [*known, *ALIASES], n=1, cutoff=0.0)
                 raise ValueError(f"`config` has no key {key!r}; the nearest is {near[0]!r}")
             if name in values:
                 raise ValueError(f"`config` must name {name!r} once, got {key!r} too")

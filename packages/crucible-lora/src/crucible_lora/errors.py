@@ -10,6 +10,8 @@ LoraError
     CheckpointNotFoundError
     CheckpointCorruptError    a file is not what was written
     CheckpointWriteError      the disk refused; earlier checkpoints are intact
+    AdapterExistsError        a registry or pool has that name already
+    AdapterNotFoundError
     ResumeMismatchError       the run was started with other data, options or backend
     ContextLengthError        a prompt longer than the model's context
     BaseModelNotFoundError
@@ -131,6 +133,23 @@ class CheckpointWriteError(LoraError):
         self.name = name
         self.reason = reason
         super().__init__(f"checkpoint {name!r} was not written ({reason}); earlier ones are intact")
+
+
+class AdapterExistsError(LoraError):
+    """The name of an adapter is taken."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"there is an adapter {name!r} already: choose another name or delete it")
+
+
+class AdapterNotFoundError(LoraError):
+    """No such adapter."""
+
+    def __init__(self, name: str, available: Sequence[str]) -> None:
+        self.name = name
+        self.available = tuple(available)
+        super().__init__(f"no adapter {name!r}; there are: {', '.join(self.available) or 'none'}")
 
 
 class ResumeMismatchError(LoraError):

@@ -110,6 +110,28 @@ class EvaluationReport(Record):
             sections.append({"title": "Note", "text": note, "table": None, "chart": None})
         return {"title": f"Evaluation of {self.experiment_id}", "sections": sections}
 
+    def to_rows(self) -> list[Mapping[str, Any]]:
+        """Return the evaluation as one row, for `results.to_csv` and its like."""
+        row: dict[str, Any] = {
+            "kind": "evaluation",
+            "experiment_id": self.experiment_id,
+            "backend": self.backend,
+            "checkpoint": self.checkpoint,
+            "compared_to": self.compared_to,
+            "n_items": self.n_items,
+            "samples": self.samples,
+            "verdict": None if self.quality is None else self.quality.verdict,
+        }
+        for name, m in self.metrics.items():
+            row |= {f"{name}": m.value, f"{name}.low": m.low, f"{name}.high": m.high}
+        for name, d in (self.delta or {}).items():
+            row |= {
+                f"delta.{name}": d.difference,
+                f"delta.{name}.low": d.low,
+                f"delta.{name}.high": d.high,
+            }
+        return [row]
+
     def markdown(self) -> str:
         """Return the report as Markdown."""
         report = self.to_report()

@@ -2,23 +2,32 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crucible_lora.capabilities import require_options
 from crucible_lora.checkpoints import CheckpointStore
 from crucible_lora.config import LoraConfig, sha256_json
 from crucible_lora.errors import CheckpointNotFoundError, ResumeMismatchError
 from crucible_lora.files import write_whole
-from crucible_lora.formats import ChatFormat, PlainFormat
-from crucible_lora.ports import Backend
+from crucible_lora.formats import ChatFormat, Formatter, PlainFormat
+from crucible_lora.gates import Gate
+from crucible_lora.gradients import GradientHook
+from crucible_lora.loss_registry import LossRegistry
+from crucible_lora.masking import Truncation
+from crucible_lora.options import EarlyStopping
+from crucible_lora.ports import Backend, LossFunction
 from crucible_lora.records import Json, plain
 from crucible_lora.results import StepRow
 from crucible_lora.runs import Run
 from crucible_lora.sampler import Sampler
+from crucible_lora.schemas import OutputSchema
 from crucible_lora.sync import run_sync
+
+if TYPE_CHECKING:
+    from crucible_lora.job import TrainingJob
 
 _FILE = "experiment.json"
 _SCHEMA = "crucible-lora/experiment/1"
@@ -81,25 +90,103 @@ class LoraExperiment:
         ------
         CheckpointNotFoundError, CheckpointCorruptError
         """
-        run = Run.latest(self.directory)
-        path = None
-        if checkpoint != "base":
-            found = self.last_run(checkpoint).store().get(checkpoint)
-            path, checkpoint = found.path, found.name
+        if checkpoint == "base":
+            return self.sampler_at(None, name=f"lora/{self.name}/base")
+        found = self.last_run(checkpoint).store().get(checkpoint)
+        return self.sampler_at(found.path, name=f"lora/{self.name}/{found.name}")
+
+    def sampler_at(self, path: Path | None, *, name: str) -> Sampler:
+        """Return the checkpoint in a folder of this experiment as a model; None is the base."""
 
         async def load() -> Any:
             if path is None:
                 return await self.backend.create(self.config, seed=self.seed)
             return await self.backend.resume(self.config, path)
 
+        run = Run.latest(self.directory) if path is None else Run.open(path.parent.parent)
         format = None if run is None else run.format
         return Sampler(
             run_sync(load),
             path,
-            name=f"lora/{self.name}/{checkpoint}",
+            name=name,
             system=format.system if isinstance(format, ChatFormat) else None,
             plain=isinstance(format, PlainFormat),
         )
+
+    def job(
+        self,
+        dataset: Iterable[Any],
+        *,
+        epochs: int = 3,
+        batch_size: int = 8,
+        checkpoint_every: int = 100,
+        quality_targets: Mapping[str, float] | Sequence[Gate] | None = None,
+        validation: Iterable[Any] | None = None,
+        holdout: float = 0.1,
+        evaluate_every: int | None = None,
+        max_steps: int | None = None,
+        accumulate: int = 1,
+        format: Formatter | None = None,
+        schema: OutputSchema | None = None,
+        max_length: int = 1024,
+        truncation: Truncation = "error",
+        packing: bool = False,
+        loss: str | LossFunction = "cross_entropy",
+        losses: LossRegistry | None = None,
+        gradient_hooks: Sequence[GradientHook] = (),
+        hook_every: int = 10,
+        early_stopping: EarlyStopping | None = None,
+        keep: int = 5,
+        on_step: Callable[[StepRow], None] | None = None,
+        progress: bool | None = None,
+        deadline_s: float | None = None,
+    ) -> "TrainingJob":
+        """Return a run that trains in the background of `async with`; see `train`.
+
+        Raises
+        ------
+        ValueError, UnsupportedOptionError
+            As `train` does, before anything is made.
+
+        Examples
+        --------
+        >>> async def watch(experiment, items):
+        ...     async with experiment.job(items, epochs=3) as job:
+        ...         async for row in job.events():
+        ...             print(row.step, job.status().eta_s)
+        ...     return await job.result()
+        """
+        from crucible_lora.job import TrainingJob
+        from crucible_lora.request import Request
+        from crucible_lora.training import Operation
+
+        request = Request.read(
+            self,
+            dataset,
+            epochs=epochs,
+            batch_size=batch_size,
+            checkpoint_every=checkpoint_every,
+            quality_targets=quality_targets,
+            validation=validation,
+            holdout=holdout,
+            evaluate_every=evaluate_every,
+            max_steps=max_steps,
+            accumulate=accumulate,
+            format=format,
+            schema=schema,
+            max_length=max_length,
+            truncation=truncation,
+            packing=packing,
+            loss=loss,
+            losses=losses,
+            gradient_hooks=gradient_hooks,
+            hook_every=hook_every,
+            early_stopping=early_stopping,
+            operation=Operation(
+                keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s
+            ),
+        )
+        return TrainingJob(request)
 
     def last_run(self, wanted: str) -> Run:
         """Return the last run; there is no checkpoint `wanted` without one."""

@@ -15,11 +15,12 @@ from crucible_lora.batching import BatchPlan
 from crucible_lora.checkpoints import Checkpoint, CheckpointStore
 from crucible_lora.config import LoraConfig
 from crucible_lora.errors import DivergedError
-from crucible_lora.measure import mean_nll
+from crucible_lora.likelihood import mean_accuracy, mean_nll, perplexity
 from crucible_lora.options import TrainOptions
 from crucible_lora.ports import Example, LossFunction, Session, Update
 from crucible_lora.results import StepRow, Stopped
 from crucible_lora.schedule import learning_rate, warmup_updates
+from crucible_lora.watching import Watch
 from crucible_lora.working import to_the_end
 
 _GIVE_UP = 3  # updates in a row without a finite loss
@@ -83,10 +84,13 @@ class Loop:
     loss: LossFunction
     store: CheckpointStore
     state: LoopState
+    watch: Watch
     facts: Mapping[str, Any]  # stored with each checkpoint
     parent: str | None
     on_step: Callable[[StepRow], None] | None
     deadline_s: float | None
+    stop: Callable[[], bool] | None = None
+    until: int | None = None
 
     async def run(self) -> Stopped:
         """Train to the end and return why it ended.
@@ -96,7 +100,10 @@ class Loop:
         began = anyio.current_time()
         total = self.plan.total
         warmup = warmup_updates(self.config, total=total)
-        while self.state.step < total:
+        if self.state.step and self._stalled():  # resumed behind its end
+            return await self._end("early_stopping")
+        last = total if self.until is None else min(total, self.until)
+        while self.state.step < last:
             before = self.state.step
             try:
                 row = await to_the_end(partial(self._update, warmup))
@@ -108,12 +115,14 @@ class Loop:
                 if self.state.step > before:
                     await self._end("cancelled")
                 raise
+            if self.stop is not None and self.stop():
+                return await self._end("cancelled")
             if self._stalled():
                 return await self._end("early_stopping")
             late = anyio.current_time() - began >= (self.deadline_s or math.inf)
             if late and self.state.step < total:
                 return await self._end("deadline")
-        capped = total < self.plan.per_epoch * self.plan.epochs
+        capped = last < self.plan.per_epoch * self.plan.epochs
         return await self._end("max_steps" if capped else "completed")
 
     async def _end(self, why: Stopped) -> Stopped:
@@ -140,6 +149,8 @@ class Loop:
             max_grad_norm=self.config.max_grad_norm,
             loss=self.loss,
             micro_batch=self.options.batch_size,
+            gradients=self.watch.due(number + 1),
+            pack_to=self.options.max_length if self.options.packing else None,
         )
         with tracing.span("step", step=number + 1, epoch=epoch, learning_rate=rate) as span:
             began = time.perf_counter()
@@ -160,12 +171,10 @@ class Loop:
         if state.skipped_in_row >= _GIVE_UP:
             there = self.store.list()
             raise DivergedError(number + 1, there[-1].name if there else None)
-        look = self.held_out and self._due(number + 1)
         validation = None
-        if look:
-            value = await mean_nll(self.session, self.held_out, batch_size=self.options.batch_size)
-            validation = {"nll": value}
-            self._note(value)
+        if self.held_out and self._due(number + 1):
+            validation = await self._look()
+            self._note(validation)
         row = StepRow(
             step=number + 1,
             epoch=epoch,
@@ -177,6 +186,7 @@ class Loop:
             duration_s=took,
             validation=validation,
             skipped=result.reason if result.skipped else None,
+            gradients=None if result.gradients is None else self.watch.look(result.gradients),
         )
         state.history.append(row)
         # No checkpoint of a step that changed nothing: what comes next may never be finite.
@@ -189,10 +199,23 @@ class Loop:
         at_checkpoint = step % self.options.checkpoint_every == 0 or step == self.plan.total
         return at_checkpoint or (every is not None and step % every == 0)
 
-    def _note(self, value: float) -> None:
+    async def _look(self) -> dict[str, float]:
+        """Return the metrics of the held-out items that the options ask for."""
+        size, rule = self.options.batch_size, self.options.early_stopping
+        found = {"nll": await mean_nll(self.session, self.held_out, batch_size=size)}
+        if rule is not None and rule.metric == "perplexity":
+            found["perplexity"] = perplexity(found["nll"])
+        if rule is not None and rule.metric == "token_accuracy":
+            found["token_accuracy"] = await mean_accuracy(
+                self.session, self.held_out, batch_size=size
+            )
+        return found
+
+    def _note(self, found: Mapping[str, float]) -> None:
         rule, state = self.options.early_stopping, self.state
         if rule is None:
             return
+        value = found[rule.metric]
         gain = math.inf if state.best is None else state.best - value
         if state.best is not None and rule.direction == "max":
             gain = -gain
@@ -218,7 +241,7 @@ class Loop:
                 epoch=epoch,
                 position=position,
                 metrics={k: v for k, v in metrics.items() if v is not None and math.isfinite(v)},
-                state={**self.facts, **state.to_dict()},
+                state={**self.facts, **state.to_dict(), "hooks": self.watch.state()},
                 parent=self.parent,
             )
             size = sum(p.stat().st_size for p in saved.path.iterdir())

@@ -10,6 +10,7 @@ from crucible_lora.errors import MaskError, NoTargetTokensError, TruncationError
 from crucible_lora.formats import Conversation
 from crucible_lora.ports import Example, Tokenizer
 from crucible_lora.records import Record
+from crucible_lora.spans import check_spans, marked_tokens
 
 Truncation = Literal["error", "drop", "left"]
 
@@ -65,7 +66,12 @@ def lay_out(item_id: str, conversation: Conversation, tokenizer: Tokenizer) -> E
     tokens = np.array([*prompt, *answer], dtype=np.int64)
     weights = np.zeros(len(tokens), dtype=np.float32)
     weights[len(prompt) :] = conversation.weight
-    return Example(item_id=item_id, tokens=tokens, weights=weights)
+    marked = None
+    if conversation.spans:
+        check_spans(conversation.spans, length=len(conversation.completion), item_id=item_id)
+        marked = np.zeros(len(tokens), dtype=np.bool_)
+        marked[len(prompt) :] = marked_tokens(answer, conversation.spans, tokenizer)
+    return Example(item_id=item_id, tokens=tokens, weights=weights, marked=marked)
 
 
 def _answer_tokens(
@@ -143,6 +149,7 @@ def _cut(example: Example, limit: int) -> Example:
         item_id=example.item_id,
         tokens=example.tokens[-limit:],
         weights=example.weights[-limit:],
+        marked=None if example.marked is None else example.marked[-limit:],
     )
 
 

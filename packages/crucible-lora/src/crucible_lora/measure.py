@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import anyio
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
 from crucible_lora.corpus import Entry
 from crucible_lora.errors import ContextLengthError
-from crucible_lora.items import TrainingItem
-from crucible_lora.masking import lay_out, prompt_tokens
-from crucible_lora.ports import Continuation, Example, Session
+from crucible_lora.likelihood import target_hits, target_nll
+from crucible_lora.masking import prompt_tokens
+from crucible_lora.ports import Continuation, Session
 from crucible_lora.records import Record
-from crucible_lora.schemas import OutputSchema
-
-Scorer = Callable[[str, TrainingItem], float | None]
+from crucible_lora.scoring import Scoring, closed_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +43,17 @@ class EvaluatedItem(Record):
 class Measured:
     """The outputs of one model. `scores` have shape (items, samples); NaN is unknown.
 
-    `nll` and `target_tokens` have one entry per item; NaN where the item is too long.
+    `nll`, `hits` and `target_tokens` have one entry per item; NaN where the item is too long.
+    `hits`, the targets that were the likeliest token, are None if the backend does not tell.
+    `proxies` are the metrics that a stand-in computed.
     """
 
     items: tuple[EvaluatedItem, ...]
     scores: Mapping[str, NDArray[np.float64]]
     nll: NDArray[np.float64]
+    hits: NDArray[np.float64] | None
     target_tokens: NDArray[np.float64]
+    proxies: frozenset[str]
     n_expected: int
     n_produced: int
     n_failed: int
@@ -60,8 +64,7 @@ async def measure(
     adapter: Path | None,
     entries: Sequence[Entry],
     *,
-    schema: OutputSchema | None = None,
-    scorers: Mapping[str, Scorer] | None = None,
+    scoring: Scoring,
     max_tokens: int = 256,
     temperature: float = 0.0,
     samples: int = 1,
@@ -71,7 +74,7 @@ async def measure(
 ) -> Measured:
     """Ask a model for each item and score what it says.
 
-    An output that is missing, empty or cut off at `max_tokens` scores 0 everywhere.
+    An output that is missing, empty or cut off at `max_tokens` is wrong by every metric.
 
     Parameters
     ----------
@@ -80,11 +83,12 @@ async def measure(
     adapter : Path, optional
         Where that adapter is saved; None if it is the base model.
     """
-    scorers = scorers or {}
-    names = ["exact_match", *(["schema_compliance"] if schema else []), *scorers]
+    names, labels = scoring.names(), closed_labels(entries)
     nll, counts = await target_nll(session, entries, batch_size=batch_size)
+    hits = await target_hits(session, entries, batch_size=batch_size)
     rows: list[EvaluatedItem] = []
     table = np.full((len(entries), samples, len(names)), np.nan)
+    proxies = {name for name in names if scoring.is_proxy(name)}
     produced = failed = 0
     for position, entry in enumerate(entries):
         prompt = prompt_tokens(entry.conversation, session.tokenizer)
@@ -100,25 +104,22 @@ async def measure(
             wrong = answer is None or not answer.text.strip() or answer.finish == "length"
             produced += answer is not None
             failed += wrong
-            parsed = schema.parse(answer.text) if schema and answer else None
-            scores: dict[str, float | None] = dict.fromkeys(names, 0.0)
-            if answer is not None and not wrong:
-                right = answer.text.strip() == entry.conversation.completion.strip()
-                scores["exact_match"] = float(right)
-                if parsed is not None:
-                    scores["schema_compliance"] = float(parsed.ok)
-                for name, scorer in scorers.items():
-                    score = scorer(answer.text, entry.item)
-                    scores[name] = None if score is None else float(score)
-            table[position, sample] = [math.nan if scores[k] is None else scores[k] for k in names]
+            text = None if wrong or answer is None else answer.text
+            if scoring.slow:
+                found = await anyio.to_thread.run_sync(scoring.score, text, entry, labels)
+            else:
+                found = scoring.score(text, entry, labels)
+            proxies |= found.proxies
+            values = [found.scores[name] for name in names]
+            table[position, sample] = [math.nan if v is None else v for v in values]
             known = not math.isnan(nll[position])
             rows.append(
                 EvaluatedItem(
                     item_id=entry.item.id,
                     sample=sample,
                     text=None if answer is None else answer.text,
-                    parsed=None if parsed is None else parsed.value,
-                    scores=scores,
+                    parsed=None if found.parsed is None else found.parsed.value,
+                    scores={name: found.scores[name] for name in names},
                     nll=float(nll[position]) if known else None,
                     target_tokens=int(counts[position]),
                     finish=None if answer is None else answer.finish,
@@ -131,41 +132,13 @@ async def measure(
         items=tuple(rows),
         scores={name: table[:, :, i] for i, name in enumerate(names)},
         nll=nll,
+        hits=hits,
         target_tokens=counts,
+        proxies=frozenset(proxies),
         n_expected=len(entries) * samples,
         n_produced=produced,
         n_failed=failed,
     )
-
-
-async def target_nll(
-    session: Session, entries: Sequence[Entry], *, batch_size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the summed negative log-likelihood of each entry's targets, and their number.
-
-    NaN for an entry beyond the model's context.
-    """
-    examples = [lay_out(e.item.id, e.conversation, session.tokenizer) for e in entries]
-    nll = np.full(len(entries), np.nan)
-    counts = np.array([len(e.targets()) for e in examples], dtype=np.float64)
-    limit = math.inf if session.context is None else session.context
-    fitting = [i for i, e in enumerate(examples) if len(e.tokens) <= limit]
-    for start in range(0, len(fitting), batch_size):
-        part = fitting[start : start + batch_size]
-        found = await session.forward([examples[i] for i in part])
-        for i, logprobs in zip(part, found, strict=True):
-            nll[i] = -float(logprobs.sum())
-    return nll, counts
-
-
-async def mean_nll(session: Session, examples: Sequence[Example], *, batch_size: int) -> float:
-    """Return the mean negative log-likelihood of the target tokens of examples."""
-    total, count = 0.0, 0
-    for start in range(0, len(examples), batch_size):
-        for logprobs in await session.forward(examples[start : start + batch_size]):
-            total -= float(logprobs.sum())
-            count += len(logprobs)
-    return total / count
 
 
 async def _ask(

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from crucible_lora.gates import Direction, Gate
-from crucible_lora.losses import CrossEntropy
 from crucible_lora.masking import Truncation
-from crucible_lora.metrics import METRICS, find_metric, unknown_metric
-from crucible_lora.ports import LossFunction
+from crucible_lora.metrics import (
+    METRICS,
+    TEACHER_FORCED,
+    direction_of,
+    find_metric,
+    unknown_metric,
+)
 from crucible_lora.records import Record
-from crucible_lora.schemas import JsonSchema, OutputSchema
+from crucible_lora.schemas import OutputSchema, cites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +22,9 @@ class EarlyStopping(Record):
 
     Parameters
     ----------
-    metric : {"nll"}
+    metric : {"nll", "perplexity", "token_accuracy"}
     direction : {"min", "max"}
+        The way in which that metric is better.
     patience : int, >= 1
         Looks at the held-out items without improvement.
     min_delta : float, >= 0
@@ -33,10 +37,12 @@ class EarlyStopping(Record):
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.metric != "nll":
-            raise ValueError(f"`metric` must be nll, got {self.metric!r}")
-        if self.direction not in ("min", "max"):
-            raise ValueError(f"`direction` must be min or max, got {self.direction!r}")
+        if self.metric not in TEACHER_FORCED:
+            known = ", ".join(TEACHER_FORCED)
+            raise ValueError(f"`metric` must be one of {known}, got {self.metric!r}")
+        way = direction_of(self.metric)
+        if self.direction != way:
+            raise ValueError(f"`direction` must be {way} for {self.metric}, got {self.direction!r}")
         if self.patience < 1:
             raise ValueError(f"`patience` must be >= 1, got {self.patience}")
         if not self.min_delta >= 0:
@@ -55,12 +61,15 @@ class TrainOptions(Record):
     max_steps: int | None
     max_length: int
     truncation: Truncation
+    packing: bool
     holdout: float
     gates: tuple[Gate, ...]
+    hook_every: int
     early_stopping: EarlyStopping | None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every", "max_length"):
+        counts = ("epochs", "batch_size", "accumulate", "checkpoint_every", "max_length")
+        for name in (*counts, "hook_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be >= 1, got {getattr(self, name)}")
         for name in ("evaluate_every", "max_steps"):
@@ -92,15 +101,42 @@ def read_gates(
     if targets is None:
         return ()
     if isinstance(targets, Mapping):
-        gates = tuple(Gate(metric, target) for metric, target in targets.items())
+        gates = tuple(gate_on(metric, target) for metric, target in targets.items())
     else:
         gates = tuple(targets)
     for gate in gates:
         check_gate(gate, scorers=())
-        metric = find_metric(gate.metric)
-        if metric is not None and metric.needs is not None and schema is None:
-            raise ValueError(f"quality target {gate.metric!r} needs {metric.needs}: give one")
+        missing = lacking(gate.metric, schema=schema)
+        if missing is not None:
+            where = ""
+            if missing in ("an `entailment`", "a `similarity`"):
+                where = ", which `evaluate` takes"
+            raise ValueError(f"quality target {gate.metric!r} needs {missing}{where}: give one")
     return gates
+
+
+def gate_on(name: str, target: float) -> Gate:
+    """Return the gate on a metric in its own direction: at least, or at most, the target."""
+    metric = find_metric(name)
+    if metric is None:
+        return Gate(name, target)
+    way: Direction = "min" if metric.direction == "max" else "max"
+    return Gate(name, target, direction=way, primary=metric.primary)
+
+
+def lacking(
+    name: str, *, schema: OutputSchema | None, entailment: bool = False, similarity: bool = False
+) -> str | None:
+    """Return what a metric needs that was not given, if anything."""
+    metric = find_metric(name)
+    there: dict[str, bool] = {
+        "a `schema`": schema is not None,
+        "a `schema` with citations": schema is not None and cites(schema),
+        "an `entailment`": entailment,
+        "a `similarity`": similarity,
+    }
+    needs = () if metric is None else metric.needs
+    return next((need for need in needs if not there[need]), None)
 
 
 def check_gate(gate: Gate, *, scorers: Sequence[str]) -> None:
@@ -108,17 +144,3 @@ def check_gate(gate: Gate, *, scorers: Sequence[str]) -> None:
     known = [*scorers, *(m.name for m in METRICS if m.rate)]
     if gate.metric not in known:
         raise unknown_metric(gate.metric, known)
-
-
-def loss_to_dict(loss: LossFunction) -> dict[str, Any]:
-    """Return a loss as a mapping; one that is not of this package leaves its name alone."""
-    if isinstance(loss, CrossEntropy):
-        return {"name": loss.name, "label_smoothing": loss.label_smoothing}
-    return {"name": loss.name, "custom": True}
-
-
-def schema_to_dict(schema: OutputSchema | None) -> dict[str, Any] | None:
-    """Return a schema as a mapping; one that is not of this package leaves a mark alone."""
-    if schema is None:
-        return None
-    return schema.to_dict() if isinstance(schema, JsonSchema) else {"custom": True}

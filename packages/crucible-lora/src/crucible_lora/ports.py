@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,22 @@ class Example:
     weights : float32, shape (T,)
         `weights[t]` weighs the prediction of token t in the loss: 0 for the prompt. `weights[0]` is
         0, since nothing stands before it, and the sum is positive.
+    marked : bool, shape (T,), optional
+        Tokens of the spans that the formatter marked; None where it marked none.
     """
 
     item_id: str
     tokens: Ints
     weights: NDArray[np.float32]
+    marked: NDArray[np.bool_] | None = None
 
     def targets(self) -> NDArray[np.intp]:
         """Return the positions of the tokens that are learned."""
         return np.flatnonzero(self.weights)
+
+    def target_weights(self) -> NDArray[np.float64]:
+        """Return the weights of the tokens that are learned."""
+        return self.weights[self.targets()].astype(np.float64)
 
 
 class LossFunction(Protocol):
@@ -74,7 +81,9 @@ class Update:
     """How one optimiser step is made.
 
     The examples of a step are worked off `micro_batch` at a time; the loss is the weighted mean
-    over the target tokens of all of them.
+    over the target tokens of all of them. `crucible_lora.composite.terms_of` takes a loss apart.
+    With `gradients`, the result holds them as they were before clipping. With `pack_to`, several
+    examples stand in one row of at most so many tokens, none of which sees another.
     """
 
     learning_rate: float
@@ -84,6 +93,8 @@ class Update:
     max_grad_norm: float | None
     loss: LossFunction
     micro_batch: int
+    gradients: bool = False
+    pack_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +102,15 @@ class StepResult:
     """What one optimiser step did.
 
     `grad_norm` is the norm before clipping, None where a backend does not tell. A `skipped` step
-    changed nothing, for `reason`; `loss` is None then unless it is a number.
+    changed nothing, for `reason`; `loss` is None then unless it is a number. `gradients` are by
+    name, before clipping, where they were asked for.
     """
 
     loss: float | None
     components: Mapping[str, float]
     target_tokens: int
     grad_norm: float | None = None
+    gradients: Mapping[str, NDArray[np.floating[Any]]] | None = None
     skipped: bool = False
     reason: str | None = None
 
@@ -112,13 +125,19 @@ class Capabilities:
         Those that it honours at other values than the default. Rank, learning rate, schedule and
         optimiser every backend honours.
     losses : names of losses
-        With "custom", any `LossFunction`.
+        With "custom", any `LossFunction`; with "label_smoothing", cross entropy has it.
     logprobs : bool
         Whether `Session.forward` works.
     deterministic : bool
         Whether equal seeds give equal adapters.
     local : bool
         Whether it runs on this machine.
+    gradients : bool
+        Whether a step can return its gradients, which hooks need.
+    predictions : bool
+        Whether its sessions are `Predicting`.
+    packing : bool
+        Whether it can put several examples into one row.
     """
 
     options: frozenset[str]
@@ -126,6 +145,9 @@ class Capabilities:
     logprobs: bool
     deterministic: bool
     local: bool
+    gradients: bool = False
+    predictions: bool = False
+    packing: bool = False
 
 
 class Tokenizer(Protocol):
@@ -231,6 +253,11 @@ class Session(Sampling, Protocol):
         """Return the versions of the libraries that computed."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what a report should say about how it was computed; mostly nothing."""
+        ...
+
     async def train_step(self, batch: Sequence[Example], /, *, update: Update) -> StepResult:
         """Make one optimiser step."""
         ...
@@ -249,6 +276,15 @@ class Session(Sampling, Protocol):
 
     async def close(self) -> None:
         """Free the model."""
+        ...
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """What a session needs for "token_accuracy"; one that has logits can give it."""
+
+    async def predict(self, batch: Sequence[Example], /) -> Sequence[Ints]:
+        """Return the likeliest token at each target, given the targets before, per example."""
         ...
 
 

@@ -1,13 +1,16 @@
-"""What training returns."""
+"""What training returns, and reports of every kind as one table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from crucible_lora.checkpoints import Checkpoint
+from crucible_lora.export_rows import to_csv, to_json, to_parquet
 from crucible_lora.gates import QualityReport
 from crucible_lora.masking import MaskReport
 from crucible_lora.records import Record
+
+__all__ = ["StepRow", "Stopped", "TrainingReport", "to_csv", "to_json", "to_parquet"]
 
 Stopped = Literal["completed", "max_steps", "early_stopping", "cancelled", "deadline"]
 
@@ -17,8 +20,8 @@ class StepRow(Record):
     """One update; `step` counts from 1, `epoch` from 0.
 
     `loss` is None, and `skipped` says why, where the update was skipped. `validation` is set after
-    the updates at which held-out items were looked at. `duration_s` is None for updates that an
-    earlier process made.
+    the updates at which held-out items were looked at, `gradients` after those at which hooks were
+    called, by the name of the hook. `duration_s` is None for updates that an earlier process made.
     """
 
     step: int
@@ -31,6 +34,7 @@ class StepRow(Record):
     duration_s: float | None = None
     validation: Mapping[str, float] | None = None
     skipped: str | None = None
+    gradients: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,17 @@ class TrainingReport(Record):
     cost_usd: float | None
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
+
+    def to_rows(self) -> list[Mapping[str, Any]]:
+        """Return one row per update."""
+        head = {
+            "kind": "step",
+            "experiment_id": self.experiment_id,
+            "run_id": self.run_id,
+            "backend": self.backend,
+        }
+        rows = [row.to_dict() for row in self.history]
+        return [{**head, **{k: v for k, v in row.items() if k != "schema"}} for row in rows]
 
     def markdown(self) -> str:
         """Return the run as Markdown."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,11 +12,12 @@ from crucible_lora.corpus import Corpus
 from crucible_lora.errors import ResumeMismatchError
 from crucible_lora.files import write_whole
 from crucible_lora.formats import Formatter, format_from_dict
-from crucible_lora.losses import CrossEntropy
+from crucible_lora.gradients import GradientHook, fresh_hook, hook_from_dict
+from crucible_lora.loss_registry import loss_from_dict
 from crucible_lora.options import TrainOptions
 from crucible_lora.ports import LossFunction
 from crucible_lora.results import TrainingReport
-from crucible_lora.schemas import JsonSchema, OutputSchema
+from crucible_lora.schemas import OutputSchema, schema_from_dict
 
 _ARGUMENTS, _REPORT = "run.json", "report.json"
 _FOLDER = re.compile(r"run-(\d{3,})")
@@ -52,9 +53,13 @@ class Run:
         for number in sorted(_numbers(directory), key=int, reverse=True):
             path = directory / f"run-{number}"
             if (path / _ARGUMENTS).is_file():
-                text = (path / _ARGUMENTS).read_text(encoding="utf-8")
-                return cls(path=path, arguments=json.loads(text))
+                return cls.open(path)
         return None
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return the run in a folder."""
+        return cls(path=path, arguments=json.loads((path / _ARGUMENTS).read_text("utf-8")))
 
     @property
     def id(self) -> str:
@@ -84,12 +89,27 @@ class Run:
         """Return the run's loss; one that is not stored must be given again."""
         stored = self.arguments["loss"]
         if "custom" not in stored and given is None:
-            return CrossEntropy(label_smoothing=stored["label_smoothing"])
+            return loss_from_dict(stored)
         if given is None:
             raise ValueError(f"`loss` must be given again: {stored['name']!r} is not stored")
         if given.name != stored["name"]:
             raise ResumeMismatchError(["loss"])
         return given
+
+    def hooks(self, given: Sequence[GradientHook] | None) -> list[GradientHook]:
+        """Return the run's gradient hooks; those that are not stored must be given again."""
+        stored = self.arguments["gradient_hooks"]
+        names = [hook["name"] for hook in stored]
+        if given is None:
+            missing = [hook["name"] for hook in stored if "custom" in hook]
+            if missing:
+                raise ValueError(
+                    f"`gradient_hooks` must be given again: {missing[0]!r} is not stored"
+                )
+            return [hook_from_dict(hook) for hook in stored]
+        if [hook.name for hook in given] != names:
+            raise ResumeMismatchError(["gradient_hooks"])
+        return [fresh_hook(hook) for hook in given]
 
     def schema(self, given: OutputSchema | None) -> OutputSchema | None:
         """Return the run's schema; one that is not stored must be given again."""
@@ -98,7 +118,7 @@ class Run:
             return given
         if "custom" in stored:
             raise ValueError("`schema` must be given again: it is not stored with the run")
-        return JsonSchema.from_dict(stored)
+        return schema_from_dict(stored)
 
     def write_report(self, report: TrainingReport) -> None:
         """Store the run's report."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from crucible_lora.composite import terms_of
 from crucible_lora.config import LoraConfig
 from crucible_lora.errors import LoraError
 from crucible_lora.losses import CrossEntropy
-from crucible_lora.ports import Backend, Example, LossFunction, Session, Update
+from crucible_lora.ports import Backend, Example, Floats, LossFunction, Session, Update
 from crucible_lora.schemas import OutputSchema
 
 
@@ -79,25 +80,39 @@ async def check_session(session: Session) -> None:
 
 
 def check_loss(loss: LossFunction, *, seed: int = 0) -> None:
-    """Check a loss: its gradient by central differences, and that it is a weighted mean."""
+    """Check a loss: its gradient by central differences, and that it is a weighted mean.
+
+    A loss of this package that compares with the base model, alone or in a sum, gets logits of one.
+    """
     rng = np.random.default_rng(seed)
     logits = rng.standard_normal((5, 4))
     targets = np.array([0, 3, 1, 1, 2], dtype=np.int64)
     weights = np.array([1.0, 0.5, 2.0, 1.0, 3.0])
-    value, gradient = loss(logits, targets, weights)
+    base, terms = rng.standard_normal((5, 4)), terms_of(loss)
+
+    def compute(x: Floats, rows: slice = slice(None)) -> tuple[float, Floats]:
+        value, slope = 0.0, np.zeros_like(x)
+        if len(terms) == 1 and not terms[0].wants_teacher:
+            return loss(x, targets[rows], weights[rows])
+        for term in terms:
+            part, one = term(x, targets[rows], weights[rows], teacher_logits=base[rows])
+            value, slope = value + term.coefficient * part, slope + term.coefficient * one
+        return value, slope
+
+    value, gradient = compute(logits)
     _require(gradient.shape == logits.shape, "the gradient has the shape of the logits")
     step = 1e-6
     for index in np.ndindex(logits.shape):
         moved = logits.copy()
         moved[index] += step
-        up, _ = loss(moved, targets, weights)
+        up, _ = compute(moved)
         moved[index] -= 2 * step
-        down, _ = loss(moved, targets, weights)
+        down, _ = compute(moved)
         slope = (up - down) / (2 * step)
         close = bool(abs(slope - gradient[index]) <= 1e-6 * max(1.0, abs(slope)))
         _require(close, f"the gradient at {index} is {slope:.8f}, got {gradient[index]:.8f}")
-    one, _ = loss(logits[:2], targets[:2], weights[:2])
-    two, _ = loss(logits[2:], targets[2:], weights[2:])
+    one, _ = compute(logits[:2], slice(None, 2))
+    two, _ = compute(logits[2:], slice(2, None))
     parts = (one * weights[:2].sum() + two * weights[2:].sum()) / weights.sum()
     _require(abs(parts - value) <= 1e-9 * max(1.0, abs(value)), "the loss is a weighted mean")
 

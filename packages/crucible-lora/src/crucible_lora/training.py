@@ -9,13 +9,15 @@ from typing import Any
 
 from crucible_lora import tracing
 from crucible_lora.batching import BatchPlan
+from crucible_lora.capabilities import require_marks
 from crucible_lora.checkpoints import CheckpointStore
 from crucible_lora.config import LoraConfig
 from crucible_lora.corpus import Corpus, read_entries
 from crucible_lora.errors import CheckpointNotFoundError
 from crucible_lora.experiment import LoraExperiment
 from crucible_lora.formats import Formatter
-from crucible_lora.gates import QualityReport, judge_all
+from crucible_lora.gates import QualityReport
+from crucible_lora.judging import judge_all
 from crucible_lora.loop import Loop, LoopState
 from crucible_lora.masking import MaskReport, lay_out_all
 from crucible_lora.measure import measure
@@ -26,6 +28,8 @@ from crucible_lora.results import StepRow, Stopped, TrainingReport
 from crucible_lora.runs import Run
 from crucible_lora.schedule import warmup_updates
 from crucible_lora.schemas import OutputSchema
+from crucible_lora.scoring import Scoring
+from crucible_lora.watching import Watch
 
 _FEWEST = 30  # held-out items for a gate
 
@@ -38,6 +42,8 @@ class Operation:
     on_step: Callable[[StepRow], None] | None
     progress: bool | None
     deadline_s: float | None
+    stop: Callable[[], bool] | None = None  # asked after each update
+    until: int | None = None  # updates after which this process stops, whatever the schedule
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -57,6 +63,7 @@ class Job:
     loss: LossFunction
     schema: OutputSchema | None
     operation: Operation
+    watch: Watch
     plan: BatchPlan
     examples: Mapping[str, Example]
     held_out: Sequence[Example]
@@ -92,6 +99,7 @@ class Job:
                     loss=self.loss,
                     store=store,
                     state=state,
+                    watch=self.watch,
                     facts={
                         "config_digest": config.digest(),
                         "dataset_fingerprint": self.run.arguments["dataset_fingerprint"],
@@ -100,9 +108,12 @@ class Job:
                     parent=parent,
                     on_step=on_step,
                     deadline_s=self.operation.deadline_s,
+                    stop=self.operation.stop,
+                    until=self.operation.until,
                 )
                 stopped = await loop.run()
-            quality = await self._judge(store) if options.gates else None
+            judged = options.gates and stopped != "cancelled"
+            quality = await self._judge(store) if judged else None
             report = self._report(state, store, stopped, quality)
             tracing.note(
                 span,
@@ -122,7 +133,7 @@ class Job:
             self.session,
             last.path,
             self.corpus.held_out,
-            schema=self.schema,
+            scoring=Scoring(schema=self.schema),
             max_tokens=max(256, 2 * longest),
             batch_size=self.run.options.batch_size,
         )
@@ -130,6 +141,7 @@ class Job:
             self.run.options.gates,
             found.scores,
             reasons={},
+            proxies=found.proxies,
             n_expected=found.n_expected,
             n_produced=found.n_produced,
             n_failed=found.n_failed,
@@ -152,11 +164,12 @@ class Job:
         except CheckpointNotFoundError:
             best = None
         skipped = sum(row.skipped is not None for row in state.history)
-        notes: list[str] = []
+        notes = list(self.session.notes)
         if skipped:
             notes.append(
                 f"{skipped} of {state.step} updates were skipped: no finite loss or gradient"
             )
+        notes += [f"hook {name!r} failed: {why}" for name, why in self.watch.failed.items()]
         if self.mask.n_dropped:
             notes.append(f"{self.mask.n_dropped} items were longer than allowed and left out")
         if quality is not None and best is not None and best.name != quality.checkpoint:
@@ -258,7 +271,12 @@ def make_plan(
 
 
 def lay_out_corpus(
-    experiment: LoraExperiment, corpus: Corpus, options: TrainOptions, session: Session
+    experiment: LoraExperiment,
+    corpus: Corpus,
+    options: TrainOptions,
+    session: Session,
+    *,
+    loss: LossFunction,
 ) -> dict[str, Any]:
     """Return what a job needs of the items, as tokens."""
     context = session.context
@@ -277,6 +295,7 @@ def lay_out_corpus(
             max_length=sys.maxsize if context is None else context,
             truncation="error",
         )
+    require_marks(loss, examples.values())
     plan = make_plan(examples, options, config=experiment.config, seed=experiment.seed)
     return {"plan": plan, "examples": examples, "held_out": list(held.values()), "mask": mask}
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from crucible_telemetry.spill import Spill
 
 _LOOK_AGAIN_S = 0.05
+# Early enough that spans give their memory back before the next ones ask for new pages.
+_WAKE_AT = 2_048
 
 
 class Marker:
@@ -69,7 +71,7 @@ class Channel:
         self._introduce = introduce
         self._enricher = enricher
         self._wake = wake
-        self._wake_at = min(queue_size // 2, 8_192)
+        self._wake_at = min(queue_size // 2, _WAKE_AT)
         self._queue: deque[Item] = deque()
         self._markers: deque[Marker] = deque()
         self._returned: list[Row] = []

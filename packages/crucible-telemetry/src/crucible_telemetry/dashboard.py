@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from crucible_telemetry import query
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.metrics.calculate import calculate_metrics
-from crucible_telemetry.metrics.events import MetricEvent, load
+from crucible_telemetry.metrics.events import Columns, load, of
 from crucible_telemetry.outcome import OUTCOMES
 from crucible_telemetry.sources import located
 from crucible_telemetry.stores.port import Store
@@ -59,11 +59,8 @@ def latency_histogram(
     """Draw how many requests took how long, in bins of equal width."""
     if bins < 1:
         raise ValueError(f"`bins` must be >= 1, got {bins}")
-    durations = sorted(
-        e.duration_s
-        for e in load(experiment, store=store, names=None).requests
-        if e.duration_s is not None
-    )
+    loaded = load(experiment, store=store, names=None)
+    durations = sorted(x for x in of(loaded.events.duration_s, loaded.requests) if x is not None)
     data: list[dict[str, Any]] = []
     if durations:
         low, high = durations[0], durations[-1]
@@ -85,13 +82,16 @@ def latency_histogram(
 
 def latency_over_time(experiment: Experiment | str, *, store: Where = None) -> Chart:
     """Draw each request's latency at its start; of over 5,000 requests every k-th."""
-    requests = [
-        e for e in load(experiment, store=store, names=None).requests if e.duration_s is not None
-    ]
+    loaded = load(experiment, store=store, names=None)
+    events, requests = loaded.events, loaded.requests
     every = max(1, math.ceil(len(requests) / _MOST_POINTS))
     data = [
-        {"start_ms": e.start_ns // 1_000_000, "latency_s": e.duration_s, "outcome": e.outcome}
-        for e in requests[::every]
+        {
+            "start_ms": events.start_ns[at] // 1_000_000,
+            "latency_s": events.duration_s[at],
+            "outcome": events.outcome[at],
+        }
+        for at in requests[::every]
     ]
     chart = _chart(
         data,
@@ -107,7 +107,8 @@ def latency_over_time(experiment: Experiment | str, *, store: Where = None) -> C
 
 def outcome_bars(experiment: Experiment | str, *, store: Where = None) -> Chart:
     """Draw how requests ended."""
-    counts = Counter(e.outcome for e in load(experiment, store=store, names=None).requests)
+    loaded = load(experiment, store=store, names=None)
+    counts = Counter(of(loaded.events.outcome, loaded.requests))
     data = [{"outcome": outcome, "requests": counts[outcome]} for outcome in OUTCOMES]
     chart = _chart(
         data,
@@ -182,10 +183,11 @@ def heatmap(
         with located(experiment, store) as (opened, id):
             label = f"{number}: {query.experiment(opened, id).condition}"
         found: dict[str, list[float]] = {}
-        for event in load(experiment, store=store, names=None).requests:
-            known = _known(event, value)
-            if event.item_id is not None and known is not None:
-                found.setdefault(event.item_id, []).append(known)
+        loaded = load(experiment, store=store, names=None)
+        for at in loaded.requests:
+            item, known = loaded.events.item_id[at], _known(loaded.events, at, value)
+            if item is not None and known is not None:
+                found.setdefault(item, []).append(known)
         data += [
             {"condition": label, "item": item, "mean": math.fsum(values) / len(values)}
             for item, values in sorted(found.items())
@@ -201,10 +203,10 @@ def heatmap(
     return chart
 
 
-def _known(event: MetricEvent, value: str) -> float | None:
+def _known(events: Columns, at: int, value: str) -> float | None:
     if value == "duration_s":
-        return event.duration_s
-    return {"ok": 1.0, "error": 0.0, "timeout": 0.0}.get(event.outcome)
+        return events.duration_s[at]
+    return {"ok": 1.0, "error": 0.0, "timeout": 0.0}.get(events.outcome[at])
 
 
 def _chart(data: list[dict[str, Any]], *, mark: Chart, x: Chart, y: Chart) -> Chart:

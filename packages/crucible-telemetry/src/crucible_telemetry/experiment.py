@@ -1,10 +1,8 @@
 """A running experiment: what is recorded under it, and what has been."""
 
 import threading
-import warnings
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -14,14 +12,11 @@ from crucible_telemetry.capture import Capture
 from crucible_telemetry.channel import Channel
 from crucible_telemetry.clock import Clock
 from crucible_telemetry.context import activated, leave
-from crucible_telemetry.errors import (
-    ExperimentStateError,
-    OpenSpansWarning,
-    RedactionWarning,
-    SpillWarning,
-)
+from crucible_telemetry.errors import ExperimentStateError
 from crucible_telemetry.event import Event
 from crucible_telemetry.filters import Filter
+from crucible_telemetry.incomplete import warn_of
+from crucible_telemetry.ledger import Ledger
 from crucible_telemetry.outcome import Outcome
 from crucible_telemetry.process import PROCESS
 from crucible_telemetry.recording import recorded
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
     from crucible_telemetry.windows import Align, Window
 
 TaskInfo = Literal["spans", "all", "none"]
-_NAMED_OPEN_SPANS = 5
 
 
 class Experiment:
@@ -111,14 +105,12 @@ class Experiment:
         capture.channel.observers.append(self.live.observe)
         self.names_span_tasks = task_info != "none"
         self._names_all_tasks = task_info == "all"
-        self._record = record
         self.owns_store = owns_store
-        self._this_writer = this_writer
+        self._ledger = Ledger(
+            record, this_writer=this_writer, store=store, clock=clock, is_copy=is_copy
+        )
         self._processor = processor
-        self._since_ns = clock.monotonic_ns()
-        self._active_ns = 0
         self._changing = threading.RLock()
-        self._is_copy = is_copy
 
     def __repr__(self) -> str:
         return f"<Experiment {self.id} {self.name!r} {self.condition!r} {self.state}>"
@@ -216,23 +208,11 @@ class Experiment:
 
     def summary(self) -> ExperimentRecord:
         """Return what is known of it now; statistics once it has stopped."""
-        return self._record
+        return self._ledger.record
 
     def mark_interrupted(self) -> None:
         """Note in the store that this process was told to end. What was recorded is there."""
-        with suppressed(), reachable(self.store):
-            writer = replace(self._this_writer, last_seq=self.capture.channel.last_seq)
-            key = query.writer_key(self.id, writer.writer_id)
-            self.store.put("writer", key, writer.to_dict())
-            if not self._is_copy:
-                now = self.clock.wall_ns()
-                record = replace(
-                    self._record,
-                    state="interrupted",
-                    transitions=(*self._record.transitions, ("interrupted", now)),
-                    stats=self.stats(),
-                )
-                self.store.put("experiment", self.id, query.without_writers(record))
+        self._ledger.interrupt(self.stats(), last_seq=self.capture.channel.last_seq)
 
     def span_context(self) -> "SpanContext":
         """Return the identity of the span that is current here."""
@@ -249,8 +229,8 @@ class Experiment:
         with self._changing:
             if self.state != "running":
                 raise ExperimentStateError("pause", self.state)
-            self._active_ns += self.clock.monotonic_ns() - self._since_ns
-            self._become("paused")
+            self.capture.state = "paused"
+            self._ledger.pause()
 
     def resume(self) -> None:
         """Take events again.
@@ -263,8 +243,8 @@ class Experiment:
         with self._changing:
             if self.state != "paused":
                 raise ExperimentStateError("resume", self.state)
-            self._since_ns = self.clock.monotonic_ns()
-            self._become("running")
+            self.capture.state = "running"
+            self._ledger.resume()
 
     def stop(self) -> ExperimentRecord:
         """Make everything durable and return the summary; again, the same summary.
@@ -279,9 +259,9 @@ class Experiment:
         """
         leave(self, self.outer)
         with self._changing:
-            if self._record.stopped_ns is None:
+            if self._ledger.record.stopped_ns is None:
                 self._finish()
-            return self._record
+            return self._ledger.record
 
     async def aclose(self) -> None:
         """Do what `stop` does, without blocking the event loop; also while being cancelled."""
@@ -311,7 +291,7 @@ class Experiment:
         with self._changing:
             if self.state != "stopped":
                 raise ExperimentStateError("archive", self.state)
-            target, self._record = archive(self, Path(path))
+            target, self._ledger.record = archive(self, Path(path))
             self.capture.state = "archived"
         return target
 
@@ -432,73 +412,21 @@ class Experiment:
     def renew_after_fork(self, channel: Channel, this_writer: WriterRecord) -> None:
         """Write through a channel of a forked child's own; `stop` ends the child's part only."""
         self.capture.renew_after_fork(channel)
-        self._this_writer = this_writer
+        self._ledger.renew_after_fork(this_writer)
         self._changing = threading.RLock()
-        self._is_copy = True
         self.live = StreamingMetrics()
         channel.observers.append(self.live.observe)
 
     def _open_spans(self) -> list[str]:
         return [] if self._processor is None else self._processor.open_spans(self)
 
-    def _become(self, state: State) -> None:
-        self.capture.state = state
-        transitions = (*self._record.transitions, (state, self.clock.wall_ns()))
-        self._record = replace(self._record, state=state, transitions=transitions)
-        if self._is_copy:
-            return  # the record is that of the process that started it
-        with suppressed(), reachable(self.store):
-            self.store.put("experiment", self.id, query.without_writers(self._record))
-
     def _finish(self) -> None:
-        if self.state == "running":
-            self._active_ns += self.clock.monotonic_ns() - self._since_ns
+        was_running = self.state == "running"
         self.capture.end()
         PROCESS.stopped(self)
-        stats = self.stats()
-        this_writer = replace(self._this_writer, last_seq=self.capture.channel.last_seq)
-        now = self.clock.wall_ns()
-        record = replace(
-            self._record,
-            state="stopped",
-            transitions=(*self._record.transitions, ("stopped", now)),
-            stopped_ns=now,
-            active_s=self._active_ns / 1e9,
-            stats=stats,
-            writers=(this_writer,),
-        )
-        with suppressed(), reachable(self.store):
-            self.store.put(
-                "writer", query.writer_key(self.id, this_writer.writer_id), this_writer.to_dict()
-            )
-            if not self._is_copy:
-                self.store.put("experiment", self.id, query.without_writers(record))
-            if self.owns_store:
+        stats, channel = self.stats(), self.capture.channel
+        self._ledger.close(stats, last_seq=channel.last_seq, was_running=was_running)
+        if self.owns_store:
+            with suppressed(), reachable(self.store):
                 self.store.close()
-        self._record = record
-        self._warn(stats)
-
-    def _warn(self, stats: CaptureStats) -> None:
-        if stats.open_spans:
-            names = self._open_spans()[:_NAMED_OPEN_SPANS]
-            warnings.warn(
-                f"{stats.open_spans} spans were still open when {self.name!r} stopped and are "
-                f"not stored: {', '.join(names)}",
-                OpenSpansWarning,
-                stacklevel=4,
-            )
-        if stats.redaction_failures:
-            warnings.warn(
-                f"the redactor failed on {stats.redaction_failures} events, whose attributes were "
-                "dropped",
-                RedactionWarning,
-                stacklevel=4,
-            )
-        spill = self.capture.channel.spill
-        if spill.waiting or stats.refused:
-            warnings.warn(
-                f"{spill.waiting} events wait and {stats.refused} refused ones lie in "
-                f"{spill.path}; see `recover_spill`",
-                SpillWarning,
-                stacklevel=4,
-            )
+        warn_of(self.name, stats, open_spans=self._open_spans(), spill=channel.spill)

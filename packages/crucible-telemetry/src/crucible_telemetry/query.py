@@ -1,8 +1,8 @@
 """What a store knows, also long after the process that wrote it has ended."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from crucible_telemetry.errors import ExperimentStateError, UnknownExperimentError
@@ -11,13 +11,13 @@ from crucible_telemetry.filters import Filter, check_filter
 from crucible_telemetry.outcome import OUTCOMES, Outcome
 from crucible_telemetry.provenance import is_gone
 from crucible_telemetry.records import ExperimentRecord, WriterRecord
-from crucible_telemetry.schema import Row
-from crucible_telemetry.stores.port import Query, Store
+from crucible_telemetry.schema import NAMES, Row
+from crucible_telemetry.stores.port import Columnar, Query, Store
 from crucible_telemetry.suppression import suppressed
 
 __all__ = ["Query", "events", "experiment", "experiments", "rows"]
 
-_CHUNK = 1_000
+_CHUNK = 256
 
 
 def experiments(store: Store) -> list[ExperimentRecord]:
@@ -127,13 +127,32 @@ def events(
 
 def rows(store: Store, query: Query) -> Iterator[Row]:
     """Yield the rows of a query; the store's own work is not traced."""
+    return chain.from_iterable(_chunks(store, query))
+
+
+def columns(store: Store, query: Query) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """Yield the columns of a query, some rows at a time; the store's own work is not traced."""
+    if not isinstance(store, Columnar):
+        for chunk in _chunks(store, query):
+            yield dict(zip(NAMES, zip(*chunk, strict=True), strict=True))
+        return
+    found = store.columns(query)
+    while True:
+        with suppressed():
+            some = next(found, None)
+        if some is None:
+            return
+        yield some
+
+
+def _chunks(store: Store, query: Query) -> Iterator[list[Row]]:
     found = store.scan(query)
     while True:
         with suppressed():
             chunk = list(islice(found, _CHUNK))
         if not chunk:
             return
-        yield from chunk
+        yield chunk
 
 
 def writer_key(experiment_id: str, writer_id: str) -> str:

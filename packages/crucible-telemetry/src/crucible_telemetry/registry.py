@@ -100,8 +100,8 @@ def _span(
 
 
 _BENCH = (
-    "test rule n_control n_treatment n_clusters outcome estimate p_value interval_low "
-    "interval_high n_resamples warnings"
+    "test rule n_control n_treatment n_clusters n_groups n_comparisons outcome estimate p_value "
+    "interval_low interval_high n_resamples warnings"
 )
 _TRAINING = "epoch loss loss_nonfinite learning_rate grad_norm tokens segment metric.*"
 
@@ -114,82 +114,100 @@ SPANS: tuple[SpanKind, ...] = (
     _span("crucible.bench.permutation_test", "internal", _BENCH),
     _span("crucible.bench.sample_size", "internal", _BENCH),
     _span("crucible.causaltrace.parse", "internal", "events issues chars"),
-    _span("crucible.causaltrace.probe", "request", "samples seed"),
-    _span("crucible.causaltrace.probe_call", "call", "samples seed", more=_CALL),
+    _span("crucible.causaltrace.probe", "request", required="samples seed"),
+    _span("crucible.causaltrace.probe_call", "call"),
     _span("crucible.causaltrace.render", "internal", "events bytes"),
     _span("crucible.causaltrace.save", "internal", "events"),
     _span(
         "crucible.datasets.download",
         "internal",
-        "bytes attempts host",
+        "bytes attempts",
         more=("http.response.status_code", "server.address"),
     ),
-    _span("crucible.datasets.drift", "internal", "*"),
-    _span("crucible.datasets.duplicates", "internal", "*"),
+    _span("crucible.datasets.drift", "internal", "drifted", required="n"),
+    _span("crucible.datasets.duplicates", "internal", "pairs method", required="n kind"),
     _span("crucible.datasets.evaluate", "internal", "n_items n_missing n_unextracted metric.*"),
     _span(
         "crucible.datasets.load",
         "internal",
-        "name split subset n_items source_kind cache_hit fingerprint bytes",
+        "split subset n_items source_kind cache_hit fingerprint bytes",
+        required="name",
     ),
-    _span("crucible.datasets.quality", "internal", "*"),
-    _span("crucible.datasets.run_code", "internal", "n passed timeout isolation"),
-    _span("crucible.ensemble.collect", "internal", "n cells resumed *"),
-    _span("crucible.ensemble.evaluate", "internal", "n strategies cells *"),
+    _span("crucible.datasets.quality", "internal", "passed", required="n"),
+    _span("crucible.datasets.run_code", "internal", "passed timeout isolation", required="n"),
+    _span("crucible.ensemble.collect", "internal", required="cells resumed"),
+    _span("crucible.ensemble.evaluate", "internal", required="strategies cells"),
     _span(
         "crucible.ensemble.generate",
         "call",
-        "cached attempt",
-        more=(
-            *_CALL,
-            "crucible.confidence",
-            "crucible.confidence_source",
-            "crucible.cached",
-        ),
+        "attempt",
+        more=(*_CALL, "crucible.confidence", "crucible.confidence_source", "crucible.cached"),
         content=GENAI_CONTENT,
     ),
-    _span("crucible.ensemble.member", "call", "member sample status weight attempts queued_s"),
+    _span(
+        "crucible.ensemble.member",
+        "call",
+        "status attempts queued_s",
+        required="member sample weight",
+    ),
     _span(
         "crucible.ensemble.predict",
         "request",
-        "strategy execution asked called valid consensus support tie tied abstained ended hedged "
-        "answer_count members samples",
+        "called valid consensus support tie abstained ended hedged",
+        required="strategy execution asked",
     ),
-    _span("crucible.ensemble.vote", "internal", "n strategy support tie tied answer_count *"),
-    _span("crucible.harness.analyse", "internal", "*"),
+    _span(
+        "crucible.ensemble.vote",
+        "internal",
+        "answer_count tied winner_score",
+        required="strategy n",
+    ),
+    _span("crucible.harness.analyse", "internal"),
     _span(
         "crucible.harness.cell",
         "request",
-        "status from_journal schedule_position",
+        "status from_journal",
+        required="schedule_position",
     ),
-    _span("crucible.harness.estimate", "internal", "*"),
-    _span("crucible.harness.report", "internal", "format bytes"),
+    _span("crucible.harness.estimate", "internal"),
+    _span("crucible.harness.report", "internal", "bytes", required="format"),
     _span(
         "crucible.harness.run",
         "internal",
-        "digest run_id status planned finished failed cost_usd *",
+        "run_id status planned finished failed cost_usd",
+        required="digest",
     ),
-    _span("crucible.harness.verify", "internal", "*"),
+    _span("crucible.harness.verify", "internal", "ok"),
     _span(
         "crucible.hedging.attempt",
         "call",
-        "attempt.index attempt.name attempt.status attempt.cost_source explored attempt.explored",
-        more=_CALL,
+        "attempt.name attempt.cost_source explored",
+        required="attempt.index attempt.status",
     ),
     _span(
         "crucible.hedging.request",
         "request",
-        "policy key delay_s percentile probability hedged backups winner won blocked shadow "
-        "extra_requests wasted_s",
+        "key delay_s percentile probability winner blocked",
+        required="policy hedged backups won shadow extra_requests wasted_s",
     ),
     _span("crucible.hedging.tiers", "request", "tier accepted"),
-    _span("crucible.lora.checkpoint", "internal", "name step bytes"),
-    _span("crucible.lora.evaluate", "request", "n_items checkpoint metric.* verdict"),
-    _span("crucible.lora.sample", "call", "*", more=_CALL, content=GENAI_CONTENT),
+    _span("crucible.lora.checkpoint", "internal", "name bytes", required="step"),
+    _span("crucible.lora.evaluate", "request", "metric.* verdict", required="n_items checkpoint"),
+    _span(
+        "crucible.lora.sample",
+        "call",
+        more=(
+            "gen_ai.operation.name",
+            "gen_ai.request.model",
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.output_tokens",
+        ),
+    ),
     _span(
         "crucible.lora.step",
         "step",
-        "step epoch loss learning_rate grad_norm target_tokens skipped",
+        "loss grad_norm target_tokens skipped",
+        required="step epoch learning_rate",
     ),
     _span(
         "crucible.lora.train",
@@ -200,21 +218,19 @@ SPANS: tuple[SpanKind, ...] = (
     _span(
         "crucible.telemetry.alert",
         "internal",
-        more=tuple(
-            f"crucible.alert.{word}"
-            for word in (
-                "value",
-                "threshold",
-                "window_s",
-                "cleared_ns",
-                "rule",
-                "message",
-                "fired_ns",
-            )
+        more=(
+            "crucible.alert.rule",
+            "crucible.alert.message",
+            "crucible.alert.value",
+            "crucible.alert.threshold",
+            "crucible.alert.window_s",
+            "crucible.alert.fired_ns",
+            "crucible.alert.cleared_ns",
         ),
     ),
     _span("crucible.telemetry.export", "internal"),
     _span("crucible.telemetry.flush", "internal"),
+    _span("crucible.telemetry.migrate", "internal", required="from_version to_version"),
     _span("crucible.training.checkpoint", "internal", "path sha256 segment", required="step"),
     _span("crucible.training.epoch", "step", _TRAINING, required="epoch"),
     _span("crucible.training.evaluation", "request", _TRAINING + " step"),

@@ -13,12 +13,13 @@ OWN_SCOPE = "crucible_telemetry"
 
 
 @contextmanager
-def own_span(operation: str) -> Iterator[None]:
+def own_span(operation: str, **attributes: int) -> Iterator[None]:
     """Trace one operation of this package for whoever watches it."""
     from opentelemetry import trace
 
     tracer = trace.get_tracer(OWN_SCOPE)
-    with tracer.start_as_current_span(f"crucible.telemetry.{operation}"):
+    named = {f"crucible.telemetry.{key}": value for key, value in attributes.items()}
+    with tracer.start_as_current_span(f"crucible.telemetry.{operation}", attributes=named):
         yield
 
 

@@ -11,7 +11,7 @@ from crucible_telemetry.filters import F
 from crucible_telemetry.lines import line_of
 from crucible_telemetry.redaction import Redactor
 from crucible_telemetry.schema import COLUMNS, INDEX, Row
-from crucible_telemetry.stores.port import Erasing, Query, Store
+from crucible_telemetry.stores.port import Columnar, Erasing, Query, Store
 
 __all__ = ["check_redactor", "check_store", "example_row"]
 
@@ -165,6 +165,13 @@ def _answers_queries(store: Store) -> None:
     hinted = store.scan(Query(experiments=one, columns=frozenset({"name"})))
     found = [row[INDEX["name"]] for row in hinted]
     _expect(found == ["odd", "even"] * 3, "the columns that are asked for are there", found)
+    if isinstance(store, Columnar):
+        wanted = ("writer_id", "seq", "trace_id", "name")
+        for query in (Query(experiments=one), Query(experiments=one, columns=frozenset(wanted))):
+            parts = list(store.columns(query))
+            read = [row for part in parts for row in zip(*(part[n] for n in wanted), strict=True)]
+            asked = [tuple(row[INDEX[name]] for name in wanted) for row in store.scan(query)]
+            _expect(read == asked, "columns hold what rows hold", read)
     ask("by condition", Query(experiments=one, where=F("name") == "odd"), rows[::2])
     ask("by its negation", Query(experiments=one, where=~(F("seq") > 2)), rows[:2])
     above = F.attr("n") > 0

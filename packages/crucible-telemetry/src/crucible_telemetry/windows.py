@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from crucible_telemetry.experiment import Experiment
-from crucible_telemetry.metrics.events import MetricEvent, load
+from crucible_telemetry.metrics.events import Loaded, load, of
 from crucible_telemetry.metrics.report import Latency, Reliability
 from crucible_telemetry.metrics.summaries import latency_of, reliability_of, total_of
 from crucible_telemetry.stores.port import Store
@@ -73,24 +73,27 @@ def windows(
     if step < 1:
         raise ValueError(f"`step_s` must be at least a nanosecond, got {step_s}")
     loaded = load(experiment, store=store, names=names, timed_only=False)
-    return _windows(loaded.requests, width, step, align, weighted=loaded.weighted)
+    return _windows(loaded, width, step, align)
 
 
-def _windows(
-    events: list[MetricEvent], width: int, step: int, align: Align, *, weighted: bool
-) -> Iterator[Window]:
-    if not events:
+def _windows(loaded: Loaded, width: int, step: int, align: Align) -> Iterator[Window]:
+    events, requests = loaded.events, loaded.requests
+    if not requests:
         return
-    starts = [event.start_ns for event in events]  # ordered, as they were read
+    starts = of(events.start_ns, requests)  # ordered, as they were read
+    durations, outcomes = of(events.duration_s, requests), of(events.outcome, requests)
+    weights = of(events.weight, requests)
     start = starts[0] if align == "start" else starts[0] // step * step
     while start <= starts[-1]:
         end = start + width
-        inside = events[bisect_left(starts, start) : bisect_left(starts, end)]
+        inside = slice(bisect_left(starts, start), bisect_left(starts, end))
+        stood_for = weights[inside]
+        weighted = stood_for if loaded.weighted else None
         yield Window(
             start_ns=start,
             end_ns=end,
-            count=total_of([event.weight for event in inside]),
-            latency=latency_of(inside, 0.95, weighted=weighted) if inside else None,
-            reliability=reliability_of(inside, 0.95, weighted=weighted) if inside else None,
+            count=total_of(stood_for),
+            latency=latency_of(durations[inside], weighted, 0.95) if stood_for else None,
+            reliability=reliability_of(outcomes[inside], weighted, 0.95) if stood_for else None,
         )
         start += step

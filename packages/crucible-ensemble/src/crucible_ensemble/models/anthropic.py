@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crucible_ensemble.completion import Finish
-from crucible_ensemble.models.provider import Options, ProviderModel, Unsupported
+from crucible_ensemble.models.options import Options, Unsupported
+from crucible_ensemble.models.provider import ProviderModel
 from crucible_ensemble.models.wire import Answer, Request, count, text_of, total
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class AnthropicModel(ProviderModel):
         "provider/model" as it appears in prices, reports and spans.
     timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
 extra_body, headers, client
-        See `crucible_ensemble.models.provider.Options`.
+        See `crucible_ensemble.models.options.Options`.
 
     Notes
     -----

@@ -110,6 +110,7 @@ class CachedModel:
             self._store = _Memory() if store is None else store  # type: ignore[assignment]
         self._under_way: dict[str, Any] = {}
         self.name = str(getattr(model, "name", type(model).__name__))
+        self.family = str(getattr(model, "family", self.name))
         supports = getattr(model, "supports", None)
         if supports is not None:
             self.supports = supports - {"stream"}

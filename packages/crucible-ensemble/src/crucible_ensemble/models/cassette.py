@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,10 +29,18 @@ class CassetteModel:
 
     Notes
     -----
-    A request is keyed by messages and options. Requests without a seed at a temperature above 0 get
-    an occurrence number, so that the second is answered by the second recording. A replayed answer
-    keeps its cost and latency and adds nothing to the bill. Lines are written as answers arrive; a
-    torn last line is ignored.
+    A request is keyed by model, messages and options. Requests without a seed at a temperature
+    above 0 get an occurrence number, so that the second is answered by the second recording. A
+    replayed answer keeps its cost and latency and adds nothing to the bill. Lines are written as
+    answers arrive; a torn last line is ignored. The first line says which options the model takes,
+    so that an ensemble asks the recording for what it asked the model.
+
+    Raises
+    ------
+    ValueError
+        For an unknown mode, no model to record, a file of another kind or of another model.
+    FileNotFoundError
+        In mode "replay", if there is no cassette.
     """
 
     def __init__(
@@ -50,14 +58,30 @@ class CassetteModel:
         self.path = Path(path)
         if mode == "replay" and not self.path.is_file():
             raise FileNotFoundError(f"no cassette {self.path}")
-        self._model, self._mode = model, mode
-        self._tape, self._requests, recorded_name = _read(self.path)
-        self._asked: dict[str, int] = {}
-        self.name = name or str(getattr(model, "name", recorded_name or self.path.stem))
+        self.mode = mode
+        self._model = model
+        tape = _read(self.path)
+        self._answers, self._requests, self._asked = tape.answers, tape.requests, dict[str, int]()
+        self.name = name or str(getattr(model, "name", tape.model or self.path.stem))
+        self._recorded = tape.model or self.name
+        if model is not None and self._recorded != self.name:
+            raise ValueError(f"`path` must be a tape of {self.name!r}, {self.path.name} is one of {tape.model!r}")  # noqa: E501 # fmt: skip
+        supports = getattr(model, "supports", tape.supports)
+        if supports is not None:
+            self.supports = frozenset(supports) - {"stream"}
+
+    def __repr__(self) -> str:
+        return f"CassetteModel({self.name!r}, {self.path.name!r}, mode={self.mode!r})"
 
     def fingerprint(self) -> dict[str, object]:
         """Return what identifies the model in an experiment's design: the recorded model."""
         return {"model": self.name, "cassette": True}
+
+    async def aclose(self) -> None:
+        """Close the model that is recorded."""
+        close = getattr(self._model, "aclose", None)
+        if close is not None:
+            await close()
 
     async def generate(
         self,
@@ -79,17 +103,17 @@ class CassetteModel:
         request = request_of(
             prompt, temperature=temperature, max_tokens=max_tokens, seed=seed, stop=stop
         )
-        key = key_of(request)
+        key = key_of({**request, "model": self._recorded})
         if not is_repeatable(request):
             number = self._asked.get(key, 0)
             self._asked[key] = number + 1
             key = f"{key}-{number}"
-        if self._mode != "record" and key in self._tape:
+        if self.mode != "record" and key in self._answers:
             with generate_span(self.name, system="cassette") as span:
                 return span.answered(
-                    replace(Completion.from_dict(self._tape[key]), cached=True, billed_usd=0.0)
+                    replace(Completion.from_dict(self._answers[key]), cached=True, billed_usd=0.0)
                 )
-        if self._mode == "replay" or self._model is None:
+        if self.mode == "replay" or self._model is None:
             raise CassetteMissError(
                 f"{self.path.name} holds no answer to {_shorten(request)}; "
                 f"{_nearest(request, self._requests)}",
@@ -103,21 +127,32 @@ class CassetteModel:
         self._record(key, request, completion)
         return completion
 
+    def _first_line(self) -> dict[str, Any]:
+        line: dict[str, Any] = {"schema": SCHEMA, "model": self.name}
+        supports = getattr(self, "supports", None)
+        return line if supports is None else {**line, "supports": sorted(supports)}
+
     def _record(self, key: str, request: dict[str, Any], completion: Completion) -> None:
-        self._tape[key] = completion.to_dict()
+        self._answers[key] = completion.to_dict()
         self._requests.append(request)
         line = {"key": key, "request": request, "completion": completion.to_dict()}
         new = not self.path.exists()
         with self.path.open("a", encoding="utf-8") as file:
             if new:
-                file.write(json.dumps({"schema": SCHEMA, "model": self.name}) + "\n")
+                file.write(json.dumps(self._first_line()) + "\n")
             file.write(json.dumps(line, sort_keys=True) + "\n")
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], str | None]:
-    tape: dict[str, Any] = {}
-    requests: list[dict[str, Any]] = []
-    name = None
+@dataclass(slots=True)
+class _Tape:
+    answers: dict[str, Any] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    model: str | None = None
+    supports: list[str] | None = None
+
+
+def _read(path: Path) -> _Tape:
+    tape = _Tape()
     lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
     for number, line in enumerate(lines, 1):
         if not line:
@@ -131,11 +166,11 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], str | None]
         if number == 1 and "schema" in row:
             if row["schema"] != SCHEMA:
                 raise ValueError(f"{path}: schema {row['schema']!r}, expected {SCHEMA!r}")
-            name = row.get("model")
+            tape.model, tape.supports = row.get("model"), row.get("supports")
             continue
-        tape[row["key"]] = row["completion"]
-        requests.append(row["request"])
-    return tape, requests, name
+        tape.answers[row["key"]] = row["completion"]
+        tape.requests.append(row["request"])
+    return tape
 
 
 def _shorten(request: dict[str, Any]) -> str:

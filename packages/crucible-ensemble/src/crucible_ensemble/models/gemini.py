@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from crucible_ensemble.completion import Finish
-from crucible_ensemble.models.provider import Options, ProviderModel, Unsupported
+from crucible_ensemble.models.options import Options, Unsupported
+from crucible_ensemble.models.provider import ProviderModel
 from crucible_ensemble.models.wire import Answer, Request, count, text_of, total
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class GeminiModel(ProviderModel):
         Ask for as many alternatives at each token; needs `logprobs`.
     timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
 extra_body, headers, client
-        See `crucible_ensemble.models.provider.Options`.
+        See `crucible_ensemble.models.options.Options`.
     """
 
     def __init__(

@@ -41,6 +41,11 @@ class HedgedModel:
         self._hedger = hedger
         self._models = (model, *(backups or (model,)))
         self.name = _name(model)
+        self.family = str(getattr(model, "family", self.name))
+        declared = [getattr(m, "supports", None) for m in self._models]
+        known = [frozenset(s) for s in declared if s is not None]
+        if known:  # what one of them lacks, the race lacks
+            self.supports = frozenset.intersection(*known) - {"stream"}
 
     def members(self) -> Sequence[Model]:
         """Return the models that are called, the primary first."""

@@ -224,6 +224,9 @@ def serve(path: Path, *, context: int, parallel: int, threads: int, port: int) -
     parameters.verbosity = -1
     parameters.warmup = False
     parameters.port = port
+    # Every open connection keeps one of its threads until it was idle for five seconds. With the
+    # default, as many as there are processors, one more connection than that waits for ever.
+    parameters.n_threads_http = max(64, 2 * parallel)
     return xllamacpp.Server(parameters)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 from crucible_ensemble.completion import Finish
-from crucible_ensemble.models.provider import Options, ProviderModel, Unsupported
+from crucible_ensemble.models.options import Options, Unsupported
+from crucible_ensemble.models.provider import ProviderModel
 from crucible_ensemble.models.wire import Answer, Request, count, text_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class OpenAIModel(ProviderModel):
         What the limit is called; "auto" knows OpenAI's own models.
     timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
 extra_body, headers, client
-        See `crucible_ensemble.models.provider.Options`.
+        See `crucible_ensemble.models.options.Options`.
     """
 
     def __init__(

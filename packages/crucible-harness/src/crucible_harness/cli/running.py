@@ -20,10 +20,10 @@ from crucible_harness.cli.arguments import (
     read_formats,
 )
 from crucible_harness.cli.exits import BY_STATUS, messages
-from crucible_harness.options import RunOptions
 
 if TYPE_CHECKING:
     from crucible_harness.experiment import Experiment
+    from crucible_harness.options import RunOptions
     from crucible_harness.outcome import RunResult
 
 
@@ -135,7 +135,7 @@ def status(
 
 
 def _carry_out(
-    experiment: "Experiment", options: RunOptions, *, formats: str, as_json: bool
+    experiment: "Experiment", options: "RunOptions", *, formats: str, as_json: bool
 ) -> None:
     from crucible_harness.runner import run_sync
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from crucible_harness.measured import value_of
 from crucible_harness.metrics import Metric
-from crucible_harness.observations import value_of
 from crucible_harness.recorded import RecordedCell, RecordedRun
 from crucible_harness.report.model import (
     Explorer,

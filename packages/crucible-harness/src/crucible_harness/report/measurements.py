@@ -8,7 +8,7 @@ from crucible_harness.analysis import Analysis
 from crucible_harness.estimates import LATENCY, Estimate1
 from crucible_harness.observations import observe
 from crucible_harness.recorded import RecordedRun
-from crucible_harness.report import charts
+from crucible_harness.report import charts, tail
 from crucible_harness.report.model import (
     Block,
     Chart,
@@ -125,6 +125,7 @@ def latency(run: RecordedRun, analysis: Analysis) -> Section | None:
                 spec=charts.latency(samples),
             )
         )
+    blocks += [*tail.objectives(analysis), *tail.hedging(analysis)]
     return Section(id="latency", title="Latency", blocks=tuple(blocks))
 
 

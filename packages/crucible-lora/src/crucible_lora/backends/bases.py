@@ -1,5 +1,6 @@
 """Base models and their tokenizers, by name."""
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from crucible_lora.backends.gguf import SMOLLM2, as_folder, quiet, smollm2_file
 from crucible_lora.config import LoraConfig, sha256_json
 from crucible_lora.errors import BaseModelNotFoundError, UnsupportedOptionError
 from crucible_lora.files import sha256_file
@@ -17,7 +19,11 @@ from crucible_lora.tokenizers import RoleTokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Base:
-    """A model to adapt. `folder` is where its weights are, if anywhere."""
+    """A model to adapt.
+
+    `folder` is where its weights are, if anywhere; `gguf_sha256` is set if they were converted from
+    a GGUF file.
+    """
 
     name: str
     model: Any
@@ -25,6 +31,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     folder: Path | None
+    gguf_sha256: str | None = None
 
     @property
     def context(self) -> int | None:
@@ -34,6 +41,8 @@ class Base:
 
     def fingerprint(self) -> str:
         """Return what identifies the weights."""
+        if self.gguf_sha256 is not None:
+            return self.gguf_sha256
         if self.folder is None:
             return f"{self.name}/1" if self.name == "tiny" else self.name
         files = [p for p in sorted(self.folder.iterdir()) if p.suffix in (".safetensors", ".bin")]
@@ -61,6 +70,27 @@ def choose_device(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     return torch.device(kind), torch.bfloat16 if dtype == "bfloat16" else torch.float32
 
 
+def choose_attention(attention: str, device: torch.device) -> str:
+    """Return the attention that transformers is asked for.
+
+    Raises
+    ------
+    UnsupportedOptionError
+        For flash attention without a CUDA device or without its package.
+    """
+    installed = importlib.util.find_spec("flash_attn") is not None
+    if attention == "auto":
+        return "flash_attention_2" if device.type == "cuda" and installed else "sdpa"
+    if attention == "flash_attention_2":
+        if device.type != "cuda":
+            reason = "it runs on a CUDA device alone"
+            raise UnsupportedOptionError("attention", attention, "peft", reason)
+        if not installed:
+            reason = "the package flash-attn is not installed"
+            raise UnsupportedOptionError("attention", attention, "peft", reason)
+    return attention
+
+
 def load_base(
     config: LoraConfig, *, device: torch.device, dtype: torch.dtype, attention: str
 ) -> Base:
@@ -69,12 +99,11 @@ def load_base(
     Raises
     ------
     BaseModelNotFoundError
-        If the name is no folder with a model, and is not to be downloaded.
+        If there are no weights of that name, and none are to be downloaded.
     """
     name = config.base_model
-    implementation = "sdpa" if attention == "auto" else attention
     if name == "tiny":
-        model, tokenizer = _tiny(implementation), RoleTokenizer()
+        model, tokenizer = _tiny(attention), RoleTokenizer()
         return Base(
             name=name,
             model=model.to(device=device, dtype=dtype),
@@ -83,31 +112,55 @@ def load_base(
             dtype=dtype,
             folder=None,
         )
-    folder = Path(name)
-    local = (folder / "config.json").is_file()
-    if not local and not config.allow_download:
-        raise BaseModelNotFoundError(
-            name,
-            [
-                '"tiny" and "reference" by name',
-                f"a folder {name!r} with config.json",
-                "the Hugging Face hub: not without allow_download=True",
-            ],
-        )
+    folder, digest = find_weights(config)
     import transformers
 
-    options = {"local_files_only": local}
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, attn_implementation=implementation, **options
-    )
-    found = transformers.AutoTokenizer.from_pretrained(name, **options)
+    source: Any = name if folder is None else folder
+    options = {"local_files_only": folder is not None}
+    with quiet():
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, attn_implementation=attention, **options
+        )
+        found = transformers.AutoTokenizer.from_pretrained(source, **options)
     return Base(
         name=name,
         model=model.to(device),
         tokenizer=HFTokenizer(found, _ends(model, found)),
         device=device,
         dtype=dtype,
-        folder=folder if local else None,
+        folder=folder,
+        gguf_sha256=digest,
+    )
+
+
+def find_weights(config: LoraConfig) -> tuple[Path | None, str | None]:
+    """Return the folder of a base's weights, and the SHA-256 of the GGUF file they come from.
+
+    The folder is None for a hub id that is to be downloaded.
+
+    Raises
+    ------
+    BaseModelNotFoundError
+        If the name is no folder with a model and no GGUF file, and is not to be downloaded.
+    """
+    name = config.base_model
+    if name == SMOLLM2:
+        return as_folder(smollm2_file())
+    path = Path(name)
+    if path.suffix == ".gguf" and path.is_file():
+        return as_folder(path)
+    if (path / "config.json").is_file():
+        return path, None
+    if config.allow_download and path.suffix != ".gguf":
+        return None, None
+    raise BaseModelNotFoundError(
+        name,
+        [
+            f'"tiny", "{SMOLLM2}" and "reference" by name',
+            f"a file {name!r} in the GGUF format",
+            f"a folder {name!r} with config.json",
+            "the Hugging Face hub: not without allow_download=True",
+        ],
     )
 
 

@@ -16,17 +16,25 @@ from crucible_lora.backends.reference import (
     ReferenceModel,
 )
 from crucible_lora.capabilities import require_loss, require_options
+from crucible_lora.composite import terms_of
 from crucible_lora.config import LoraConfig
 from crucible_lora.decoding import decode
 from crucible_lora.errors import CheckpointCorruptError, UnsupportedOptionError
 from crucible_lora.files import sha256_file
-from crucible_lora.losses import components, log_softmax
+from crucible_lora.losses import log_softmax
 from crucible_lora.ports import Capabilities, Continuation, Example, StepResult, Update
 from crucible_lora.sampler import Sampler
 from crucible_lora.tensors import read_tensors, write_tensors
 from crucible_lora.tokenizers import ByteTokenizer
 from crucible_lora.working import Workbench
 
+# Names under which hooks see the gradients: with the number of their layer.
+_LONG = {
+    "a1": "layers.0.lora_A",
+    "b1": "layers.0.lora_B",
+    "a2": "layers.1.lora_A",
+    "b2": "layers.1.lora_B",
+}
 ADAPTER, OPTIMIZER, GENERATOR = "adapter.safetensors", "optimizer.safetensors", "generator.json"
 
 
@@ -40,10 +48,14 @@ class InProcessBackend:
     name = "in-process"
     capabilities = Capabilities(
         options=frozenset({"alpha", "dropout", "rslora"}),
-        losses=frozenset({"cross_entropy", "custom"}),
+        losses=frozenset(
+            {"cross_entropy", "citation_weighted", "kl", "mse", "label_smoothing", "custom"}
+        ),
         logprobs=True,
         deterministic=True,
         local=True,
+        gradients=True,
+        predictions=True,
     )
 
     async def create(self, config: LoraConfig, /, *, seed: int) -> "InProcessSession":
@@ -83,6 +95,7 @@ class InProcessSession:
     dtype = "float64"
     context: int | None = None
     peak_memory_bytes: int | None = None
+    notes: Sequence[str] = ()
 
     def __init__(self, config: LoraConfig, adapter: Adapter, rng: np.random.Generator) -> None:
         self.tokenizer = ByteTokenizer()
@@ -109,6 +122,10 @@ class InProcessSession:
     async def forward(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.float64]]:
         """Return the log-probability of each target token; see `Session`."""
         return await self._bench.run(lambda: [self._forward(e) for e in batch])
+
+    async def predict(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.int64]]:
+        """Return the likeliest token at each target; see `Predicting`."""
+        return await self._bench.run(lambda: [self._logits(e).argmax(axis=1) for e in batch])
 
     async def complete(
         self,
@@ -174,28 +191,40 @@ class InProcessSession:
         return self._digests[path]
 
     def _train_step(self, batch: Sequence[Example], update: Update) -> StepResult:
-        whole = math.fsum(float(e.weights.sum(dtype=np.float64)) for e in batch)
-        total, targets = 0.0, 0
+        terms = terms_of(update.loss)
+        wholes = [term.total(batch) for term in terms]
+        values, targets = [0.0] * len(terms), 0
         gradients = {name: np.zeros_like(p) for name, p in self.adapter.arrays().items()}
         for start in range(0, len(batch), update.micro_batch):
-            rows = self._model.rows(batch[start : start + update.micro_batch])
+            part = batch[start : start + update.micro_batch]
+            rows = self._model.rows(part)
             masks = None
             if self._config.dropout:
                 masks = Masks.draw(len(rows.targets), self._config.dropout, self._rng)
             logits, trace = self._model.forward(rows.inputs, self.adapter, masks)
-            value, slope = update.loss(logits, rows.targets, rows.weights)
-            share = float(rows.weights.sum()) / whole
-            total += share * value
+            teacher = None
+            if any(term.wants_teacher for term in terms):
+                teacher = self._model.base_logits(rows.inputs)
+            slope = np.zeros_like(logits)
+            for i, term in enumerate(terms):
+                weights = term.weights(part)
+                value, gradient = term(logits, rows.targets, weights, teacher_logits=teacher)
+                share = float(weights.sum()) / wholes[i]
+                values[i] += share * value
+                slope += term.coefficient * share * gradient
             targets += len(rows.targets)
-            for name, part in self._model.backward(share * slope, self.adapter, trace).items():
-                gradients[name] += part
+            for name, one in self._model.backward(slope, self.adapter, trace).items():
+                gradients[name] += one
+        total = math.fsum(t.coefficient * v for t, v in zip(terms, values, strict=True))
         norm = global_norm(gradients)
+        shown = {_LONG[n]: g for n, g in gradients.items()} if update.gradients else None
         if not (math.isfinite(total) and math.isfinite(norm)):
             what = "gradient" if math.isfinite(total) else "loss"
             return StepResult(
                 loss=None,
                 components={},
                 target_tokens=targets,
+                gradients=shown,
                 skipped=True,
                 reason=f"the {what} was not finite",
             )
@@ -203,16 +232,22 @@ class InProcessSession:
         self.optimizer.step(gradients, update, factor=factor)
         return StepResult(
             loss=total,
-            components=components(update.loss, total),
+            components={t.name: v for t, v in zip(terms, values, strict=True)},
             target_tokens=targets,
             grad_norm=norm,
+            gradients=shown,
         )
 
     def _forward(self, example: Example) -> NDArray[np.float64]:
-        rows = self._model.rows([example])
-        logits, _ = self._model.forward(rows.inputs, self.adapter)
-        found: NDArray[np.float64] = log_softmax(logits)[np.arange(len(rows.targets)), rows.targets]
+        targets = example.tokens[example.targets()]
+        found: NDArray[np.float64] = log_softmax(self._logits(example))[
+            np.arange(len(targets)), targets
+        ]
         return found
+
+    def _logits(self, example: Example) -> NDArray[np.float64]:
+        logits, _ = self._model.forward(self._model.rows([example]).inputs, self.adapter)
+        return logits
 
     def _save(self, path: Path) -> None:
         facts = {"rank": str(self._config.rank), "scale": repr(self._config.scale)}

@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import anyio
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16"]
-Attention = Literal["auto", "sdpa", "eager"]
+Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 
 
 class PeftBackend:
@@ -28,10 +28,16 @@ class PeftBackend:
         "auto" is CUDA where there is one.
     dtype : {"auto", "float32", "bfloat16"}
         Of the base; adapter and optimiser are float32. "auto" is bfloat16 on CUDA, else float32.
-    attention : {"auto", "sdpa", "eager"}
-        "auto" is SDPA.
+    attention : {"auto", "sdpa", "eager", "flash_attention_2"}
+        "auto" is flash attention on CUDA where its package is installed, else SDPA.
+    gradient_checkpointing : "auto" or bool
+        Layers keep their input alone and compute again on the way back: same numbers, less memory,
+        more time. "auto" switches it on, and repeats the update once, when memory runs out.
     threads : int, >= 1, optional
         Of torch, while this backend computes. Equal bits need an equal number.
+    deterministic : bool
+        Torch may run deterministic algorithms alone, while this backend computes. Bits on a CPU are
+        equal without it.
 
     Raises
     ------
@@ -58,10 +64,15 @@ class PeftBackend:
                 "allow_download",
             }
         ),
-        losses=frozenset({"cross_entropy", "custom"}),
+        losses=frozenset(
+            {"cross_entropy", "citation_weighted", "kl", "mse", "label_smoothing", "custom"}
+        ),
         logprobs=True,
         deterministic=True,
         local=True,
+        gradients=True,
+        predictions=True,
+        packing=True,
     )
 
     def __init__(
@@ -70,22 +81,27 @@ class PeftBackend:
         device: Device = "auto",
         dtype: Dtype = "auto",
         attention: Attention = "auto",
+        gradient_checkpointing: bool | Literal["auto"] = "auto",
         threads: int | None = None,
+        deterministic: bool = False,
     ) -> None:
         for name, value, known in (
             ("device", device, ("auto", "cpu", "cuda")),
             ("dtype", dtype, ("auto", "float32", "bfloat16")),
-            ("attention", attention, ("auto", "sdpa", "eager")),
+            ("attention", attention, get_args(Attention)),
+            ("gradient_checkpointing", gradient_checkpointing, ("auto", True, False)),
         ):
             if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
+                listed = ", ".join(map(str, known))
+                raise ValueError(f"`{name}` must be one of {listed}, got {value!r}")
         if threads is not None and threads < 1:
             raise ValueError(f"`threads` must be >= 1, got {threads}")
-        for library in ("torch", "transformers", "peft", "safetensors"):
+        for library in ("torch", "transformers", "peft", "safetensors", "platformdirs"):
             if importlib.util.find_spec(library) is None:
                 raise MissingExtraError("peft", library)
         self._device, self._dtype, self._attention = device, dtype, attention
-        self._threads = threads
+        self._gradient_checkpointing = gradient_checkpointing
+        self._threads, self._deterministic = threads, deterministic
 
     async def create(self, config: LoraConfig, /, *, seed: int) -> "PeftSession":
         """Return a session with a fresh adapter; see `Backend`."""
@@ -101,13 +117,23 @@ class PeftBackend:
         """Free nothing: sessions hold all there is."""
 
     def _open(self, config: LoraConfig, *, seed: int, path: Path | None) -> "PeftSession":
-        from crucible_lora.backends.bases import choose_device, load_base
-        from crucible_lora.backends.peft_session import PeftSession, limit_threads
+        from crucible_lora.backends.bases import choose_attention, choose_device, load_base
+        from crucible_lora.backends.peft_session import PeftSession
+        from crucible_lora.backends.torch_state import TorchSettings
 
-        with limit_threads(self._threads):
+        settings = TorchSettings(threads=self._threads, deterministic=self._deterministic)
+        with settings.held():
             device, dtype = choose_device(self._device, self._dtype)
-            base = load_base(config, device=device, dtype=dtype, attention=self._attention)
-            session = PeftSession(base, config, seed=seed, threads=self._threads)
+            settings.check(device)
+            attention = choose_attention(self._attention, device)
+            base = load_base(config, device=device, dtype=dtype, attention=attention)
+            session = PeftSession(
+                base,
+                config,
+                seed=seed,
+                settings=settings,
+                gradient_checkpointing=self._gradient_checkpointing,
+            )
             if path is not None:
                 session.load(path)
         return session

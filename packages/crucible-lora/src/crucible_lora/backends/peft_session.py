@@ -3,10 +3,10 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import peft
@@ -23,13 +23,17 @@ from crucible_lora.backends.adapting import (
     with_adapter,
 )
 from crucible_lora.backends.bases import Base
+from crucible_lora.backends.recompute import is_out_of_memory, layers_of, recomputing
+from crucible_lora.backends.rows import Rows, packed, padded
+from crucible_lora.backends.torch_losses import loss_in_torch
+from crucible_lora.backends.torch_state import TorchSettings
 from crucible_lora.capabilities import require_loss
+from crucible_lora.composite import Term, terms_of
 from crucible_lora.config import LoraConfig
 from crucible_lora.decoding import decode
-from crucible_lora.errors import ContextLengthError
+from crucible_lora.errors import ContextLengthError, UnsupportedOptionError
 from crucible_lora.files import sha256_file
-from crucible_lora.losses import CrossEntropy, components
-from crucible_lora.ports import Continuation, Example, Floats, LossFunction, StepResult, Update
+from crucible_lora.ports import Continuation, Example, Floats, StepResult, Update
 from crucible_lora.sampler import Sampler
 from crucible_lora.working import Workbench
 
@@ -40,8 +44,16 @@ OPTIMIZER, GENERATOR = "optimizer.safetensors", "generator.safetensors"
 class PeftSession:
     """See `Session`."""
 
-    def __init__(self, base: Base, config: LoraConfig, *, seed: int, threads: int | None) -> None:
-        self._base, self._config, self._threads = base, config, threads
+    def __init__(
+        self,
+        base: Base,
+        config: LoraConfig,
+        *,
+        seed: int,
+        settings: TorchSettings,
+        gradient_checkpointing: bool | Literal["auto"] = "auto",
+    ) -> None:
+        self._base, self._config, self._settings = base, config, settings
         self.tokenizer = base.tokenizer
         self._generator = torch.Generator(device=base.device).manual_seed(seed)
         self._model = with_adapter(base.model, config, self._generator)
@@ -58,6 +70,14 @@ class PeftSession:
         self._saved: dict[Path, dict[str, torch.Tensor]] = {}
         self._digests: dict[Path, str] = {}
         self._loaded: Path | None = None  # whose weights the parameters are, until an update
+        self._layers = layers_of(self._model.get_base_model().get_decoder())
+        self._recompute = gradient_checkpointing is True
+        self._may_recompute = gradient_checkpointing == "auto" and bool(self._layers)
+        if self._recompute and not self._layers:
+            reason = "the model's layers cannot be told"
+            raise UnsupportedOptionError("gradient_checkpointing", True, "peft", reason)
+        self._packs: bool | None = None  # whether packed examples stay apart, once it was tried
+        self._notes: list[str] = []
 
     @property
     def device(self) -> str:
@@ -91,6 +111,14 @@ class PeftSession:
         }
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What a report should say about how it was computed."""
+        if self._base.device.type == "cuda" and not self._settings.deterministic:
+            unsure = "on CUDA without `deterministic=True`, equal seeds need not give equal bits"
+            return (*self._notes, unsure)
+        return tuple(self._notes)
+
+    @property
     def trainable(self) -> int:
         """Number of values that are trained."""
         return sum(p.numel() for p in self._parameters.values())
@@ -105,6 +133,10 @@ class PeftSession:
     async def forward(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.float64]]:
         """Return the log-probability of each target token; see `Session`."""
         return await self._bench.run(self._limited(lambda: self._forward(batch)))
+
+    async def predict(self, batch: Sequence[Example], /) -> Sequence[NDArray[np.int64]]:
+        """Return the likeliest token at each target; see `Predicting`."""
+        return await self._bench.run(self._limited(lambda: self._predict(batch)))
 
     async def complete(
         self,
@@ -122,7 +154,7 @@ class PeftSession:
         """Continue a prompt; see `Sampling`."""
 
         def work(cancelled: Callable[[], bool]) -> Continuation:
-            with limit_threads(self._threads), torch.inference_mode(), self._weights_of(adapter):
+            with self._settings.held(), torch.inference_mode(), self._weights_of(adapter):
                 return decode(
                     _CachedDecoder(self),
                     tokens,
@@ -183,31 +215,18 @@ class PeftSession:
 
     def _limited(self, work: Callable[[], Any]) -> Callable[[], Any]:
         def limited() -> Any:
-            with limit_threads(self._threads):
+            with self._settings.held():
                 return work()
 
         return limited
 
     def _train_step(self, batch: Sequence[Example], update: Update) -> StepResult:
-        whole = math.fsum(float(e.weights.sum(dtype=np.float64)) for e in batch)
-        total, targets = 0.0, 0
-        self._optimizer.zero_grad(set_to_none=True)
-        for dropout in self._dropouts:
-            dropout.train()
-        try:
-            for start in range(0, len(batch), update.micro_batch):
-                part = batch[start : start + update.micro_batch]
-                wanted = np.concatenate([e.tokens[e.targets()] for e in part])
-                weights = np.concatenate([e.weights[e.targets()] for e in part])
-                value = _loss(update.loss, self._logits(part), wanted, weights)
-                value = value * (float(weights.sum(dtype=np.float64)) / whole)
-                value.backward()
-                total += float(value.detach())
-                targets += len(wanted)
-        finally:
-            for dropout in self._dropouts:
-                dropout.eval()
-        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+        terms = terms_of(update.loss)
+        values, targets = self._compute(batch, terms, update)
+        total = math.fsum(t.coefficient * v for t, v in zip(terms, values, strict=True))
+        named = {n: p.grad for n, p in self._parameters.items() if p.grad is not None}
+        shown = {n: _numbers(g) for n, g in named.items()} if update.gradients else None
+        gradients = list(named.values())
         norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients))
         if not (math.isfinite(total) and math.isfinite(norm)):
             self._optimizer.zero_grad(set_to_none=True)
@@ -216,6 +235,7 @@ class PeftSession:
                 loss=None,
                 components={},
                 target_tokens=targets,
+                gradients=shown,
                 skipped=True,
                 reason=f"the {what} was not finite",
             )
@@ -234,45 +254,124 @@ class PeftSession:
         self._loaded = None
         return StepResult(
             loss=total,
-            components=components(update.loss, total),
+            components={t.name: v for t, v in zip(terms, values, strict=True)},
             target_tokens=targets,
             grad_norm=norm,
+            gradients=shown,
         )
+
+    def _compute(
+        self, batch: Sequence[Example], terms: Sequence[Term], update: Update
+    ) -> tuple[list[float], int]:
+        """Do what `_backward` does, and once more with less memory if there is too little."""
+        drawn = self._generator.get_state()
+        try:
+            return self._backward(batch, terms, update)
+        except Exception as error:
+            if not (self._may_recompute and is_out_of_memory(error)):
+                raise
+        # Outside the handler, where the error no longer holds on to what was computed.
+        self._recompute, self._may_recompute = True, False
+        self._notes.append("gradient checkpointing was switched on: memory ran out without it")
+        self._generator.set_state(drawn)
+        return self._backward(batch, terms, update)
+
+    def _backward(
+        self, batch: Sequence[Example], terms: Sequence[Term], update: Update
+    ) -> tuple[list[float], int]:
+        """Leave the gradients of a batch with the parameters; return its losses and targets."""
+        wholes = [term.total(batch) for term in terms]
+        values, targets = [0.0] * len(terms), 0
+        self._optimizer.zero_grad(set_to_none=True)
+        with ExitStack() as stack:
+            for dropout in self._dropouts:
+                dropout.train()
+                stack.callback(dropout.eval)
+            if self._recompute:
+                stack.enter_context(recomputing(self._layers, self._generator))
+            for start in range(0, len(batch), update.micro_batch):
+                part = batch[start : start + update.micro_batch]
+                rows = self._rows(part, pack_to=update.pack_to)
+                wanted = np.concatenate([e.tokens[e.targets()] for e in part])
+                teacher = None
+                if any(term.wants_teacher for term in terms):
+                    with torch.no_grad(), self._model.disable_adapter():
+                        teacher = self._logits(rows)
+                logits, parts = self._logits(rows), []
+                for i, term in enumerate(terms):
+                    weights = term.weights(part)
+                    value = loss_in_torch(term, logits, wanted, weights, teacher)
+                    value = value * (float(weights.sum()) / wholes[i])
+                    values[i] += float(value.detach())
+                    parts.append(term.coefficient * value)
+                sum(parts[1:], parts[0]).backward()
+                targets += len(wanted)
+        return values, targets
 
     def _forward(self, batch: Sequence[Example]) -> list[NDArray[np.float64]]:
         self._check_length(batch)
         with torch.inference_mode():
-            logp = torch.log_softmax(self._logits(batch).double(), dim=-1)
+            logp = torch.log_softmax(self._logits(self._rows(batch)).double(), dim=-1)
             wanted = np.concatenate([e.tokens[e.targets()] for e in batch])
             rows = torch.arange(len(wanted), device=logp.device)
             chosen = logp[rows, torch.from_numpy(wanted).to(logp.device)].cpu().numpy()
         ends = np.cumsum([len(e.targets()) for e in batch])[:-1]
         return [np.asarray(part, dtype=np.float64) for part in np.split(chosen, ends)]
 
+    def _predict(self, batch: Sequence[Example]) -> list[NDArray[np.int64]]:
+        self._check_length(batch)
+        with torch.inference_mode():
+            chosen = self._logits(self._rows(batch)).argmax(dim=-1).cpu().numpy()
+        ends = np.cumsum([len(e.targets()) for e in batch])[:-1]
+        return [np.asarray(part, dtype=np.int64) for part in np.split(chosen, ends)]
+
     def _check_length(self, batch: Sequence[Example]) -> None:
         longest = max(len(e.tokens) for e in batch)
         if self.context is not None and longest > self.context:
             raise ContextLengthError(self.context, longest)
 
-    def _logits(self, batch: Sequence[Example]) -> torch.Tensor:
+    def _rows(self, batch: Sequence[Example], *, pack_to: int | None = None) -> Rows:
+        if pack_to is None:
+            return padded(batch, device=self._base.device)
+        longest = max(len(e.tokens) for e in batch)
+        window = getattr(self._base.model.config, "sliding_window", None) or longest
+        if self._packs is None:
+            self._packs = self._keeps_packed_apart()
+        if not self._packs or longest > window:
+            reason = "the model's layers do not keep packed examples apart"
+            raise UnsupportedOptionError("packing", True, "peft", reason)
+        return self._packed(batch, pack_to)
+
+    def _packed(self, batch: Sequence[Example], width: int) -> Rows:
+        config, model = self._base.model.config, self._base.model
+        return packed(
+            batch,
+            width=width,
+            device=self._base.device,
+            dtype=model.dtype,
+            varlen=config._attn_implementation == "flash_attention_2",
+        )
+
+    def _keeps_packed_apart(self) -> bool:
+        """Try it: layers with a state of their own know no borders, whatever the mask says."""
+        batch = []
+        for start in (1, 9):
+            tokens = np.arange(start, start + 8, dtype=np.int64)
+            weights = (np.arange(8) > 0).astype(np.float32)
+            batch.append(Example(item_id=str(start), tokens=tokens, weights=weights))
+        with torch.inference_mode():
+            apart = self._logits(padded(batch, device=self._base.device))
+            joined = self._logits(self._packed(batch, 16))
+        return bool(torch.allclose(apart, joined, rtol=1e-2, atol=_tolerance(self._base.dtype)))
+
+    def _logits(self, rows: Rows) -> torch.Tensor:
         """Return the logits that predict the targets of a batch, shape (N, V)."""
-        width = max(len(e.tokens) for e in batch)
-        ids = torch.zeros((len(batch), width), dtype=torch.long)
-        mask = torch.zeros((len(batch), width), dtype=torch.long)
-        row, column = [], []
-        for i, example in enumerate(batch):
-            ids[i, : len(example.tokens)] = torch.from_numpy(example.tokens)
-            mask[i, : len(example.tokens)] = 1
-            at = example.targets()
-            row += [i] * len(at)
-            column += (at - 1).tolist()
-        device = self._base.device
-        ids, mask = ids.to(device), mask.to(device)
         base = self._model.get_base_model()
         if not self._head_alone:
-            return base(input_ids=ids, attention_mask=mask).logits[row, column].float()
-        hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-        return self.head(hidden.last_hidden_state[row, column])
+            out = base(input_ids=rows.ids, use_cache=False, **rows.extra)
+            return out.logits[rows.row, rows.column].float()
+        hidden = base.get_decoder()(input_ids=rows.ids, use_cache=False, **rows.extra)
+        return self.head(hidden.last_hidden_state[rows.row, rows.column])
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits of hidden states."""
@@ -368,49 +467,12 @@ class _CachedDecoder:
         return np.asarray(logits.cpu().numpy())
 
 
-class _Bridge(torch.autograd.Function):  # type: ignore[misc] # torch is not followed
-    """A loss in numpy within the graph of torch."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, logits: torch.Tensor, loss: LossFunction, targets: Any, weights: Any
-    ) -> torch.Tensor:
-        value, gradient = loss(logits.detach().cpu().double().numpy(), targets, weights)
-        ctx.save_for_backward(torch.from_numpy(gradient).to(logits))
-        return logits.new_tensor(value)
-
-    @staticmethod
-    def backward(ctx: Any, slope: torch.Tensor) -> tuple[Any, ...]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * slope, None, None, None
+def _numbers(tensor: torch.Tensor) -> NDArray[np.floating[Any]]:
+    return np.asarray(tensor.detach().float().cpu().numpy().copy())
 
 
-def _loss(loss: LossFunction, logits: torch.Tensor, targets: Any, weights: Any) -> torch.Tensor:
-    if not isinstance(loss, CrossEntropy):
-        found: torch.Tensor = _Bridge.apply(logits, loss, targets, weights)
-        return found
-    each = torch.nn.functional.cross_entropy(
-        logits,
-        torch.from_numpy(targets).to(logits.device),
-        reduction="none",
-        label_smoothing=loss.label_smoothing,
-    )
-    w = torch.from_numpy(weights).to(each)
-    return (each * w).sum() / w.sum()
-
-
-@contextmanager
-def limit_threads(threads: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads for a while."""
-    before = torch.get_num_threads()
-    if threads is None or threads == before:
-        yield
-        return
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _tolerance(dtype: torch.dtype) -> float:
+    return 1e-3 if dtype == torch.float32 else 0.1
 
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

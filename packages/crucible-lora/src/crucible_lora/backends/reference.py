@@ -85,6 +85,11 @@ class ReferenceModel:
         logits = h @ self.second.T + s * low_two @ adapter.b2.T
         return logits, Trace(one, low_one, h, two, low_two, masks)
 
+    def base_logits(self, x: Array) -> Array:
+        """Return the logits of the model without adapter."""
+        logits: Array = np.tanh(x @ self.first.T) @ self.second.T
+        return logits
+
     def backward(self, slope: Array, adapter: "Adapter", trace: "Trace") -> dict[str, Array]:
         """Return the adapter's gradients from that of the logits."""
         s = adapter.scale

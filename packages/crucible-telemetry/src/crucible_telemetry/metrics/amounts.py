@@ -12,7 +12,7 @@ from crucible_telemetry.metrics.summaries import weighted_quantile
 def cost_of(loaded: Loaded, *, ok: int) -> Cost:
     """Return the known cost, and how many events with tokens have none."""
     events, owner = loaded.events, loaded.owner
-    costs = [event.cost_usd for event in events]
+    costs = events.cost_usd
     stated_inside = loaded.lineage.covered(costs)
     stated_around = loaded.lineage.nearest([cost is not None for cost in costs])
     amounts: list[float] = []
@@ -20,23 +20,27 @@ def cost_of(loaded: Loaded, *, ok: int) -> Cost:
     by_model: dict[str, list[float]] = {}
     of_request: list[float | None] = [None] * len(events)
     priceless: set[int] = set()
-    for at, event in enumerate(events):
-        if not loaded.counted[at]:
+    for at, (cost, weight, is_counted, is_stated) in enumerate(
+        zip(costs, events.weight, loaded.counted, stated_inside, strict=True)
+    ):
+        if is_stated or not is_counted:
             continue
-        cost = event.cost_usd
-        if cost is not None and not stated_inside[at]:
-            amounts.append(cost if event.weight == 1 else cost * event.weight)
-            known += event.weight
-            request = owner[at]
-            if request != ROOT:
-                before = of_request[request]
-                of_request[request] = cost if before is None else before + cost
-            if event.model is not None:
-                by_model.setdefault(event.model, []).append(amounts[-1])
-        has_tokens = event.input_tokens is not None or event.output_tokens is not None
-        if has_tokens and stated_around[at] == ROOT and not stated_inside[at]:
-            unknown += event.weight
-            priceless.add(owner[at])
+        if cost is None:
+            has_tokens = events.input_tokens[at] is not None or events.output_tokens[at] is not None
+            if has_tokens and stated_around[at] == ROOT:
+                unknown += weight
+                priceless.add(owner[at])
+            continue
+        amount = cost if weight == 1 else cost * weight
+        amounts.append(amount)
+        known += weight
+        request = owner[at]
+        if request != ROOT:
+            before = of_request[request]
+            of_request[request] = cost if before is None else before + cost
+        model = events.model[at]
+        if model is not None:
+            by_model.setdefault(model, []).append(amount)
     total = math.fsum(amounts) if amounts else None
     mean, median = _per_request(loaded, of_request, priceless)
     return Cost(
@@ -60,7 +64,7 @@ def _per_request(
             return None, None
         return math.fsum(values) / len(values), quantile(values, 0.5)
     pairs = sorted(
-        (cost, loaded.events[at].weight)
+        (cost, loaded.events.weight[at])
         for at, cost in enumerate(costs)
         if cost is not None and at not in priceless
     )
@@ -77,19 +81,18 @@ def tokens_of(loaded: Loaded, *, requests: int) -> Tokens:
     by_model: dict[str, float] = {}
     sums: list[float | None] = []
     inside_requests = 0.0
-    for column in ("input_tokens", "output_tokens"):
-        values = [getattr(event, column) for event in events]
+    for values in (events.input_tokens, events.output_tokens):
         inside = loaded.lineage.covered(values)
         total: float | None = None
-        for at, value in enumerate(values):
-            if value is None or inside[at] or not loaded.counted[at]:
+        for value, is_inside, is_counted, weight, request, model in zip(
+            values, inside, loaded.counted, events.weight, owner, events.model, strict=True
+        ):
+            if value is None or is_inside or not is_counted:
                 continue
-            weight = events[at].weight
             weighted = value if weight == 1 else value * weight
             total = weighted if total is None else total + weighted
-            if owner[at] != ROOT:
+            if request != ROOT:
                 inside_requests += weighted
-            model = events[at].model
             if model is not None:
                 by_model[model] = by_model.get(model, 0) + weighted
         sums.append(total)

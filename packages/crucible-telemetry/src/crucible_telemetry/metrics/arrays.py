@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.extras import require
-from crucible_telemetry.metrics.events import Loaded, MetricEvent, load
+from crucible_telemetry.metrics.events import Loaded, load
 from crucible_telemetry.stores.port import Store
 
 if TYPE_CHECKING:
@@ -97,15 +97,14 @@ def export_arrays(
     without_item = 0
     for number, found in enumerate(loaded):
         readers = {name: _reader(found, name) for name in wanted}
-        for at, event in enumerate(found.events):
-            if not found.is_request[at]:
-                continue
-            if event.item_id is None:
+        events = found.events
+        for at in found.requests:
+            item, repeat = events.item_id[at], events.repeat[at]
+            if item is None:
                 without_item += 1
                 continue
-            repeat = -1 if event.repeat is None else event.repeat
-            read = {name: reader(at, event) for name, reader in readers.items()}
-            rows.append((event.item_id, number, repeat, event.start_ns, read))
+            read = {name: reader(at) for name, reader in readers.items()}
+            rows.append((item, number, -1 if repeat is None else repeat, events.start_ns[at], read))
     rows.sort(key=lambda row: row[:4])
     make = _long if reduce == "none" else _means
     return make(ids, wanted, rows, without_item)
@@ -126,17 +125,18 @@ def _checked(
     return tuple(values)
 
 
-def _reader(loaded: Loaded, name: str) -> Callable[[int, MetricEvent], float]:
+def _reader(loaded: Loaded, name: str) -> Callable[[int], float]:
+    events = loaded.events
     if name == "duration_s":
-        return lambda at, event: math.nan if event.duration_s is None else event.duration_s
+        return lambda at: math.nan if (lasted := events.duration_s[at]) is None else lasted
     if name == "ok":
-        return lambda at, event: _OK.get(event.outcome, math.nan)
+        return lambda at: _OK.get(events.outcome[at], math.nan)
     sums = _sums_by_request(loaded, name)
-    return lambda at, event: sums.get(at, math.nan)
+    return lambda at: sums.get(at, math.nan)
 
 
 def _sums_by_request(loaded: Loaded, name: str) -> dict[int, float]:
-    amounts = [getattr(event, name) for event in loaded.events]
+    amounts: list[float | None] = getattr(loaded.events, name)
     inside = loaded.lineage.covered(amounts)
     sums: dict[int, float] = {}
     for at, amount in enumerate(amounts):

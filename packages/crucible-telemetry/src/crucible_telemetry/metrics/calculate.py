@@ -7,7 +7,7 @@ from pathlib import Path
 from crucible_telemetry.experiment import Experiment
 from crucible_telemetry.filters import Filter
 from crucible_telemetry.metrics.amounts import cost_of, tokens_of
-from crucible_telemetry.metrics.events import Loaded, MetricEvent, load
+from crucible_telemetry.metrics.events import Columns, Loaded, load, of
 from crucible_telemetry.metrics.intervals import check_confidence
 from crucible_telemetry.metrics.report import Cost, Group, MetricsReport, Reliability
 from crucible_telemetry.metrics.summaries import latency_of, reliability_of, total_of
@@ -57,66 +57,83 @@ def calculate_metrics(
     """
     check_confidence(confidence)
     loaded = load(experiment, store=store, names=names, where=where)
-    requests, weighted = loaded.requests, loaded.weighted
-    reliability = reliability_of(requests, confidence, weighted=weighted)
+    events, requests = loaded.events, loaded.requests
+    outcomes, durations = of(events.outcome, requests), of(events.duration_s, requests)
+    weights = of(events.weight, requests) if loaded.weighted else None
+    reliability = reliability_of(outcomes, weights, confidence)
+    whole = Group(latency=latency_of(durations, weights, confidence), reliability=reliability)
     cost = cost_of(loaded, ok=reliability.ok)
     failures = reliability.errors + reliability.timeouts
     judged = reliability.ok + failures
-    elapsed = _elapsed_s(requests)
+    elapsed = _elapsed_s(of(events.start_ns, requests), durations)
     total = reliability.total
     return MetricsReport(
         experiment_id=loaded.id,
         confidence=confidence,
-        events=len(loaded.events),
-        latency=latency_of(requests, confidence, weighted=weighted),
+        events=len(events),
+        latency=whole.latency,
         reliability=reliability,
-        error_types=_error_types(requests),
+        error_types=_error_types(events, requests),
         mtbf_s=elapsed / failures if failures and elapsed is not None else None,
         requests_per_failure=total / failures if failures else None,
         throughput_per_s=total / elapsed if len(requests) > 1 and elapsed else None,
         cost=cost,
         tokens=tokens_of(loaded, requests=total),
-        by_name=_groups(loaded, [e.name for e in loaded.events], confidence),
-        by_model=_groups(loaded, _innermost_models(loaded), confidence),
+        by_name=_groups(loaded, events.name, whole, confidence),
+        by_model=_groups(loaded, _innermost_models(loaded), whole, confidence),
         coverage=judged / total if total else None,
-        estimated=weighted,
+        estimated=loaded.weighted,
         warnings=tuple(_warnings(loaded, reliability, cost, judged)),
     )
 
 
-def _error_types(requests: Sequence[MetricEvent]) -> dict[str, int]:
+def _error_types(events: Columns, requests: Sequence[int]) -> dict[str, int]:
     weights: dict[str, list[float]] = {}
-    for event in requests:
-        if event.outcome in ("error", "timeout"):
-            weights.setdefault(event.error_type or "unknown", []).append(event.weight)
+    for at in requests:
+        if events.outcome[at] in ("error", "timeout"):
+            weights.setdefault(events.error_type[at] or "unknown", []).append(events.weight[at])
     counts = Counter({kind: total_of(found) for kind, found in weights.items()})
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _elapsed_s(requests: Sequence[MetricEvent]) -> float | None:
-    if not requests:
+def _elapsed_s(starts: Sequence[int], durations: Sequence[float | None]) -> float | None:
+    if not starts:
         return None
-    first = min(event.start_ns for event in requests)
-    return (max(event.end_ns for event in requests) - first) / 1e9
+    ends = [
+        start + int((lasted or 0) * 1e9) for start, lasted in zip(starts, durations, strict=True)
+    ]
+    return (max(ends) - min(starts)) / 1e9
 
 
-def _groups(loaded: Loaded, keys: Sequence[str | None], confidence: float) -> dict[str, Group]:
-    groups: dict[str, list[MetricEvent]] = {}
-    for event, is_counted, key in zip(loaded.events, loaded.counted, keys, strict=True):
-        if is_counted and key is not None and event.duration_s is not None:
-            groups.setdefault(key, []).append(event)
-    return {
-        key: Group(
-            latency=latency_of(groups[key], confidence, weighted=loaded.weighted),
-            reliability=reliability_of(groups[key], confidence, weighted=loaded.weighted),
+def _groups(
+    loaded: Loaded, keys: Sequence[str | None], whole: Group, confidence: float
+) -> dict[str, Group]:
+    """Return the events of each key; `whole` is known already, and often one of them."""
+    events = loaded.events
+    groups: dict[str, list[int]] = {}
+    for at, (key, is_counted, lasted) in enumerate(
+        zip(keys, loaded.counted, events.duration_s, strict=True)
+    ):
+        if key is not None and is_counted and lasted is not None:
+            groups.setdefault(key, []).append(at)
+    found = {}
+    for key in sorted(groups):
+        chosen = groups.pop(key)
+        if chosen == loaded.requests:
+            found[key] = whole
+            continue
+        weights = of(events.weight, chosen) if loaded.weighted else None
+        found[key] = Group(
+            latency=latency_of(of(events.duration_s, chosen), weights, confidence),
+            reliability=reliability_of(of(events.outcome, chosen), weights, confidence),
         )
-        for key in sorted(groups)
-    }
+    return found
 
 
 def _innermost_models(loaded: Loaded) -> list[str | None]:
-    inside = loaded.lineage.covered([event.model for event in loaded.events])
-    return [None if below else e.model for e, below in zip(loaded.events, inside, strict=True)]
+    models = loaded.events.model
+    inside = loaded.lineage.covered(models)
+    return [None if below else model for model, below in zip(models, inside, strict=True)]
 
 
 def _warnings(loaded: Loaded, reliability: Reliability, cost: Cost, judged: int) -> list[str]:

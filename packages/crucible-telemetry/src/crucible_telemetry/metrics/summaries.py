@@ -5,16 +5,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from crucible_telemetry.metrics.events import MetricEvent
 from crucible_telemetry.metrics.intervals import percentile, quantile, wilson, wilson_share
 from crucible_telemetry.metrics.report import PERCENTILES, Latency, Percentile, Rate, Reliability
 
 
-def latency_of(events: Sequence[MetricEvent], confidence: float, *, weighted: bool) -> Latency:
-    """Return the latency of events; where their weights differ, percentiles have no interval."""
-    if not weighted:
-        return _plain(sorted(e.duration_s for e in events if e.duration_s is not None), confidence)
-    pairs = sorted((e.duration_s, e.weight) for e in events if e.duration_s is not None)
+def latency_of(
+    durations: Sequence[float | None], weights: Sequence[float] | None, confidence: float
+) -> Latency:
+    """Return the latency of events that have one; without `weights` each stands for itself.
+
+    Where weights differ, percentiles have no interval.
+    """
+    if weights is None:
+        return _plain(sorted([x for x in durations if x is not None]), confidence)
+    pairs = sorted((x, w) for x, w in zip(durations, weights, strict=True) if x is not None)
     ordered = [duration for duration, _ in pairs]
     weights = [weight for _, weight in pairs]
     sample = _plain(ordered, confidence)
@@ -64,24 +68,24 @@ def _plain(ordered: list[float], confidence: float) -> Latency:
 
 
 def reliability_of(
-    events: Sequence[MetricEvent], confidence: float, *, weighted: bool
+    outcomes: Sequence[str], weights: Sequence[float] | None, confidence: float
 ) -> Reliability:
     """Return counts of outcomes and rates; intervals are those of the sample's size."""
-    counts = Counter([event.outcome for event in events])
+    counts = Counter(outcomes)
     success = failure = None
-    if weighted:
-        weights: dict[str, list[float]] = {}
-        for event in events:
-            weights.setdefault(event.outcome, []).append(event.weight)
-        judged = [w for o in ("ok", "error", "timeout") for w in weights.get(o, ())]
-        failed = [w for o in ("error", "timeout") for w in weights.get(o, ())]
-        success = _rate(weights.get("ok", []), judged, confidence)
+    if weights is not None:
+        found: dict[str, list[float]] = {}
+        for outcome, weight in zip(outcomes, weights, strict=True):
+            found.setdefault(outcome, []).append(weight)
+        judged = [w for o in ("ok", "error", "timeout") for w in found.get(o, ())]
+        failed = [w for o in ("error", "timeout") for w in found.get(o, ())]
+        success = _rate(found.get("ok", []), judged, confidence)
         failure = _rate(failed, judged, confidence)
-        counts = Counter({outcome: total_of(found) for outcome, found in weights.items()})
+        counts = Counter({outcome: total_of(stood_for) for outcome, stood_for in found.items()})
     failures = counts["error"] + counts["timeout"]
     trials = counts["ok"] + failures
     return Reliability(
-        total=total_of([event.weight for event in events]) if weighted else len(events),
+        total=len(outcomes) if weights is None else total_of(weights),
         ok=counts["ok"],
         errors=counts["error"],
         timeouts=counts["timeout"],

@@ -74,3 +74,12 @@ class Erasing(Protocol):
     def erase(self, experiment_id: str) -> int:
         """Delete the events of an experiment, all or none, and return how many there were."""
         ...
+
+
+@runtime_checkable
+class Columnar(Protocol):
+    """What a store can do besides, for the metrics of many events."""
+
+    def columns(self, query: Query) -> Iterator[Mapping[str, Sequence[Any]]]:
+        """Yield what `scan` yields, some rows at a time: the values of each of `query.columns`."""
+        ...

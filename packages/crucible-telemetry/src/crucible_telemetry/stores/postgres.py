@@ -19,6 +19,7 @@ from crucible_telemetry.errors import (
 from crucible_telemetry.extras import require
 from crucible_telemetry.schema import INDEX, NAMES, VERSION, Row
 from crucible_telemetry.stores.port import Kind, Query
+from crucible_telemetry.suppression import own_span
 from crucible_telemetry.values import dump
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class PostgresStore:
         If the server cannot be reached, refuses the credentials, or is older than version 14.
         Its message never holds the password.
     StoreVersionError
-        If a newer version of this package made the tables.
+        If a newer version of this package made the tables. Those of an older one are brought to
+        this version in one transaction.
 
     Notes
     -----
@@ -85,7 +87,7 @@ class PostgresStore:
         self._uncertain: dict[tuple[str, str], tuple[int, int]] = {}
         self._engine = self._make_engine()
         try:
-            self._create()
+            self._migrate()
         except BaseException as error:
             self._engine.dispose()
             if isinstance(error, TelemetryError) or not isinstance(error, Exception):
@@ -304,26 +306,43 @@ class PostgresStore:
                     connection.execute(sa.text(statement))
         self._indexed = True
 
-    def _create(self) -> None:
+    def _migrate(self) -> None:
+        """Bring the tables of an older version, or of none, to this one in one transaction."""
         import sqlalchemy as sa
 
-        with self._engine.connect() as connection, connection.begin():
-            version = connection.dialect.server_version_info or (0,)
-            if int(version[0]) < _OLDEST_SERVER:
+        with self._engine.connect() as connection:
+            with connection.begin():
+                server = connection.dialect.server_version_info or (0,)
+                found = self._version(connection)
+            if int(server[0]) < _OLDEST_SERVER:
                 raise StoreUnavailableError(
                     self._address.shown,
-                    f"PostgreSQL >= {_OLDEST_SERVER} is needed, found {version[0]}",
+                    f"PostgreSQL >= {_OLDEST_SERVER} is needed, found {server[0]}",
                 )
-            # Whoever comes first creates; the others wait here and find it done.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            versions = self._tables.versions
-            if not sa.inspect(connection).has_table(versions.name, schema=self.schema):
-                connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"'))
-                self._tables.metadata.create_all(connection)
+            if found == VERSION:
+                return
+            with (
+                own_span("migrate", from_version=found, to_version=VERSION),
+                connection.begin(),
+            ):
+                # Whoever comes first does it; the others wait here and find it done.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                for upgrade in self._tables.upgrades[self._version(connection) :]:
+                    upgrade(connection)
+                versions = self._tables.versions
+                connection.execute(sa.delete(versions))
                 connection.execute(sa.insert(versions).values(version=VERSION))
-            found = connection.execute(sa.select(versions.c.version)).scalar_one()
-            if found > VERSION:
-                raise StoreVersionError(found, VERSION)
+
+    def _version(self, connection: "sa.Connection") -> int:
+        import sqlalchemy as sa
+
+        versions = self._tables.versions
+        if not sa.inspect(connection).has_table(versions.name, schema=self.schema):
+            return 0
+        found = int(connection.execute(sa.select(versions.c.version)).scalar_one())
+        if found > VERSION:
+            raise StoreVersionError(found, VERSION)
+        return found
 
 
 class _Address:

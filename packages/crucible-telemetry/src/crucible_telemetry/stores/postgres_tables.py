@@ -1,6 +1,7 @@
 """Tables and queries of the PostgreSQL store, generated from the one list of columns."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -75,6 +76,13 @@ class Tables:
         self.versions = sa.Table(
             VERSIONS, self.metadata, sa.Column("version", sa.Integer(), nullable=False)
         )
+
+        # What brings each version of the tables to the next, beginning with none at all.
+        self.upgrades: tuple[Callable[[sa.Connection], None], ...] = (self._create,)
+
+    def _create(self, connection: sa.Connection) -> None:
+        connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{self.metadata.schema}"'))
+        self.metadata.create_all(connection)
 
     def select(self, query: Query) -> "sa.Select[Any]":
         """Return the statement of a query."""

@@ -7,16 +7,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 from crucible_telemetry.errors import RowRejectedError, StoreUnavailableError, StoreVersionError
-from crucible_telemetry.schema import INDEX, VERSION, Row
+from crucible_telemetry.schema import INDEX, NAMES, VERSION, Row
 from crucible_telemetry.stores import tables
 from crucible_telemetry.stores.port import Kind, Query
+from crucible_telemetry.suppression import own_span
 
 _ROWS_PER_STATEMENT = 500
-_ROWS_PER_FETCH = 1_000
+# So few that their values are still in the processor's cache when they are looked at.
+_ROWS_PER_FETCH = 128
+_HEX = ("trace_id", "span_id", "parent_span_id")
 _FIRST_HEX = INDEX["trace_id"]
 _AFTER_HEX = INDEX["parent_span_id"] + 1
 # What the driver raises for a value or a row that cannot be stored, now or later.
@@ -47,7 +51,8 @@ class SQLiteStore:
     StoreUnavailableError
         If the file cannot be opened or written, or the file system refuses `journal`.
     StoreVersionError
-        If a newer version of this package wrote the file.
+        If a newer version of this package wrote the file. The tables of an older one are brought
+        to this version in one transaction.
 
     Notes
     -----
@@ -138,24 +143,49 @@ class SQLiteStore:
 
     def scan(self, query: Query) -> Iterator[Row]:
         """Yield rows ordered by (start_ns, writer_id, seq), in bounded memory."""
-        if not query.experiments:
-            return
-        self._build_indexes()
-        text, values = tables.select(query)
-        connection = self._connect()
-        try:
-            connection.execute("PRAGMA query_only = ON")
-            cursor = connection.execute(text, values)
-            while found := cursor.fetchmany(_ROWS_PER_FETCH):
-                for row in found:
-                    trace, span, parent = row[_FIRST_HEX:_AFTER_HEX]
-                    yield (
-                        *row[:_FIRST_HEX],
+        for shown, rows in self._fetched(query):
+            places = {name: place for place, name in enumerate(shown)}
+            hexes = places[_HEX[0]]
+            rest = hexes + len(_HEX)
+            # From the columns that were asked for, and a None behind them, to all in their order.
+            complete = itemgetter(*(places.get(name, len(shown)) for name in NAMES))
+            for row in rows:
+                trace, span, parent = row[hexes:rest]
+                yield complete(
+                    (
+                        *row[:hexes],
                         trace and trace.hex(),
                         span and span.hex(),
                         parent and parent.hex(),
-                        *row[_AFTER_HEX:],
+                        *row[rest:],
+                        None,
                     )
+                )
+
+    def columns(self, query: Query) -> Iterator[Mapping[str, Sequence[Any]]]:
+        """Yield what `scan` yields, some rows at a time: the values of each column."""
+        for shown, rows in self._fetched(query):
+            found: dict[str, Sequence[Any]] = dict(zip(shown, zip(*rows, strict=True), strict=True))
+            for name in _HEX:
+                found[name] = [value and value.hex() for value in found[name]]
+            yield found
+
+    def _fetched(self, query: Query) -> Iterator[tuple[Sequence[str], Sequence[Row]]]:
+        """Yield the names of columns, and some rows of these, as they are on disk."""
+        if not query.experiments:
+            return
+        self._build_indexes()
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            found = connection.execute(tables.streams(query.experiments), query.experiments)
+            streams = [stream for (stream,) in found]
+            text, values, shown = tables.select(
+                query, stream=streams[0] if len(streams) == 1 else None
+            )
+            cursor = connection.execute(text, values)
+            while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+                yield shown, rows
         finally:
             connection.close()
 
@@ -251,7 +281,7 @@ class SQLiteStore:
                 )
             sync = "NORMAL" if self._journal == "wal" else "FULL"
             connection.execute(f"PRAGMA synchronous = {sync}")
-            self._create(connection)
+            self._migrate(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
@@ -275,21 +305,30 @@ class SQLiteStore:
                     raise
                 time.sleep(0.02)
 
-    def _create(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
-            raise StoreVersionError(found, VERSION)
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables of an older version, or of none, to this one in one transaction."""
+        found = self._version(connection)
         if found == VERSION:
             return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in tables.CREATE:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        with own_span("migrate", from_version=found, to_version=VERSION):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                # Another process may have done it while this one waited.
+                for statements in tables.UPGRADES[self._version(connection) :]:
+                    for statement in statements:
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if found > VERSION:
+            raise StoreVersionError(found, VERSION)
+        return found
 
     def _build_indexes(self) -> None:
         """Build what queries need, once somebody asks: three live indexes halve the write rate."""

@@ -22,18 +22,22 @@ _OWN = COLUMNS[2:]
 WIDTH = 1 + len(_OWN)
 _HEX = frozenset(column.name for column in COLUMNS if column.kind == "hex")
 
-CREATE = (
-    "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, experiment_id TEXT NOT NULL, "
-    "writer_id TEXT NOT NULL, UNIQUE (experiment_id, writer_id)) STRICT",
-    "CREATE TABLE IF NOT EXISTS event (stream_id INTEGER NOT NULL, "
-    + ", ".join(f"{c.name} {_TYPES[c.kind]}{'' if c.null else ' NOT NULL'}" for c in _OWN)
-    + ") STRICT",
-    "CREATE TABLE IF NOT EXISTS document (kind TEXT NOT NULL, key TEXT NOT NULL, "
-    "value TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT",
+# What brings a file from each version of the tables to the next, beginning with none at all.
+UPGRADES: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, experiment_id TEXT NOT NULL, "
+        "writer_id TEXT NOT NULL, UNIQUE (experiment_id, writer_id)) STRICT",
+        "CREATE TABLE IF NOT EXISTS event (stream_id INTEGER NOT NULL, "
+        + ", ".join(f"{c.name} {_TYPES[c.kind]}{'' if c.null else ' NOT NULL'}" for c in _OWN)
+        + ") STRICT",
+        "CREATE TABLE IF NOT EXISTS document (kind TEXT NOT NULL, key TEXT NOT NULL, "
+        "value TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT",
+    ),
 )
 INDEXES = {
     "event_seq": "CREATE UNIQUE INDEX IF NOT EXISTS event_seq ON event (stream_id, seq)",
-    "event_start": "CREATE INDEX IF NOT EXISTS event_start ON event (stream_id, start_ns)",
+    # With the number: within one stream it has the rows in their order, and nothing is sorted.
+    "event_start": "CREATE INDEX IF NOT EXISTS event_start ON event (stream_id, start_ns, seq)",
     "event_item": "CREATE INDEX IF NOT EXISTS event_item ON event (stream_id, item_id)",
 }
 INDEX_NAMES = "SELECT name FROM sqlite_master WHERE type = 'index'"
@@ -54,10 +58,18 @@ def insert(rows: int) -> str:
     return f"INSERT INTO event ({names}) VALUES " + ", ".join([marks] * rows)
 
 
-def select(query: Query) -> tuple[str, list[object]]:
-    """Return the statement of a query and its bound values."""
+def select(query: Query, *, stream: int | None) -> tuple[str, list[object], tuple[str, ...]]:
+    """Return the statement of a query, its bound values, and the columns that it yields.
+
+    `stream` is the only one of the query's experiments, if there is only one: then an index has
+    the rows in their order.
+    """
     values: list[object] = []
-    where = [_one_of("s.experiment_id", query.experiments, values)]
+    if stream is None:
+        where = [_one_of("s.experiment_id", query.experiments, values)]
+    else:
+        where = ["e.stream_id = ?"]
+        values.append(stream)
     if query.names is not None:
         where.append(_one_of("e.name", query.names, values))
     if query.outcomes is not None:
@@ -68,13 +80,19 @@ def select(query: Query) -> tuple[str, list[object]]:
     if query.until_ns is not None:
         where.append("e.start_ns < ?")
         values.append(query.until_ns)
+    item = None if query.where is None else _item_of(query.where)
+    if item is not None:
+        # Once more, in words that an index understands.
+        where.append("e.item_id = ?")
+        values.append(item)
     if query.where is not None:
         where.append(condition(query.where, values))
-    names = ", ".join(
-        ["s.experiment_id", "s.writer_id", *(_shown(c.name, query.columns) for c in _OWN)]
-    )
+    shown = tuple(c.name for c in _OWN if query.columns is None or c.name in query.columns | _KEPT)
+    names = ", ".join(["s.experiment_id", "s.writer_id", *(f"e.{name}" for name in shown)])
+    # Left alone, the planner takes any index that begins with the stream, and sorts everything.
+    index = "event_start" if item is None else "event_item"
     text = (
-        f"SELECT {names} FROM event e JOIN stream s ON s.id = e.stream_id "
+        f"SELECT {names} FROM event e INDEXED BY {index} JOIN stream s ON s.id = e.stream_id "
         f"WHERE {' AND '.join(where)}"
     )
     order = "start_ns, writer_id, seq"
@@ -85,17 +103,25 @@ def select(query: Query) -> tuple[str, list[object]]:
     if query.limit is not None:
         text += " LIMIT ?"
         values.append(query.limit)
-    return text, values
+    return text, values, ("experiment_id", "writer_id", *shown)
 
 
-# `last_n` and ORDER BY name these outside of the inner query.
-_ORDERED = frozenset({"start_ns", "seq"})
+# What `last_n` and ORDER BY name outside of the inner query, and what `scan` writes as text.
+_KEPT = frozenset({"start_ns", "seq", *_HEX})
 
 
-def _shown(name: str, wanted: frozenset[str] | None) -> str:
-    if wanted is None or name in wanted or name in _ORDERED:
-        return f"e.{name}"
-    return f"NULL AS {name}"
+def streams(experiments: tuple[str, ...]) -> str:
+    """Return the statement for the streams of experiments."""
+    return f"SELECT id FROM stream WHERE experiment_id IN ({', '.join('?' * len(experiments))})"
+
+
+def _item_of(where: Filter) -> str | None:
+    """Return the one item whose events alone a filter lets through."""
+    if isinstance(where, Every):
+        return next((item for part in where.parts if (item := _item_of(part))), None)
+    if not isinstance(where, Compare) or where.by != "=" or where.field.is_attribute:
+        return None
+    return str(where.value) if where.field.name == "item_id" else None
 
 
 def condition(where: Filter, values: list[object]) -> str:

@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import numpy as np
-from numpy.typing import NDArray
 
 from crucible_lora import tracing
 from crucible_lora.corpus import Entry, find_leaks, read_entries
-from crucible_lora.evaluation import Delta, EvaluationReport, MetricEstimate
+from crucible_lora.estimates import compare, estimate_all
+from crucible_lora.evaluation import EvaluationReport
 from crucible_lora.experiment import LoraExperiment
 from crucible_lora.formats import Formatter
-from crucible_lora.gates import Gate, judge_all
-from crucible_lora.intervals import hoeffding_difference, mean_t, ratio_t, wilson
-from crucible_lora.measure import Measured, Scorer, measure
-from crucible_lora.metrics import METRICS, direction_of, find_metric
+from crucible_lora.gates import Gate
+from crucible_lora.judging import judge_all
+from crucible_lora.measure import Measured, measure
+from crucible_lora.metrics import METRICS, find_metric
 from crucible_lora.options import check_gate
 from crucible_lora.ports import Session
 from crucible_lora.progress import Meter
 from crucible_lora.schemas import OutputSchema
+from crucible_lora.scorers import Entailment, Similarity
+from crucible_lora.scoring import Scorer, Scoring
 from crucible_lora.sync import run_sync
-
-_LEVEL = 0.95
 
 
 async def evaluate(
@@ -38,6 +37,8 @@ async def evaluate(
     schema: OutputSchema | None = None,
     gates: Sequence[Gate] = (),
     scorers: Mapping[str, Scorer] | None = None,
+    entailment: Entailment | None = None,
+    similarity: Similarity | None = None,
     max_tokens: int = 256,
     temperature: float = 0.0,
     samples: int = 1,
@@ -58,12 +59,16 @@ async def evaluate(
     compare_to : str, optional
         "base", or another checkpoint; None compares with nothing.
     schema : OutputSchema, optional
-        For the metric "schema_compliance".
+        For "schema_compliance"; with citations also for the metrics of these.
     gates : sequence of Gate
-        On "exact_match", "schema_compliance" or a scorer's name.
+        On any metric of outputs, or a scorer's name.
     scorers : mapping of name to callable, optional
         `fn(text, item)` returns a score, larger being better, or None where it cannot. A failed
         output scores 0 without being asked about.
+    entailment, similarity : optional
+        Judges of claims, such as `hf_scorers.HFEntailment`. Without them the metrics of meaning are
+        not computed. With `scorers.LexicalEntailment`, a stand-in, whatever passes does so "by word
+        overlap" in every report.
     max_tokens : int, >= 1
         An output that reaches it is cut off and counts as wrong.
     temperature : float, >= 0
@@ -91,6 +96,7 @@ async def evaluate(
     where they have no spread, Hoeffding's interval stands in for that of t.
     """
     scorers = dict(scorers or {})
+    scoring = Scoring(schema=schema, scorers=scorers, entailment=entailment, similarity=similarity)
     _check(
         scorers,
         gates,
@@ -111,8 +117,7 @@ async def evaluate(
     began = time.perf_counter()
     ask = partial(
         measure,
-        schema=schema,
-        scorers=scorers,
+        scoring=scoring,
         max_tokens=max_tokens,
         temperature=temperature,
         samples=samples,
@@ -137,13 +142,14 @@ async def evaluate(
         base = None
         if compare_to is not None:
             base = await answers(None if base_at is None else base_at.path)
-        metrics = _metrics(tuned, has_schema=schema is not None)
+        metrics = estimate_all(tuned, scoring)
         quality = None
         if gates:
             quality = judge_all(
                 gates,
                 tuned.scores,
-                reasons={m.name: f"needs {m.needs}" for m in METRICS if m.needs},
+                reasons={m.name: scoring.reason(m.name) or "" for m in METRICS},
+                proxies=tuned.proxies,
                 n_expected=tuned.n_expected,
                 n_produced=tuned.n_produced,
                 n_failed=tuned.n_failed,
@@ -161,7 +167,7 @@ async def evaluate(
         samples=samples,
         metrics=metrics,
         quality=quality,
-        delta=None if base is None else _deltas(tuned, base),
+        delta=None if base is None else compare(tuned, base),
         items=tuned.items,
         cost_usd=None,
         duration_s=time.perf_counter() - began,
@@ -178,6 +184,8 @@ def evaluate_sync(
     schema: OutputSchema | None = None,
     gates: Sequence[Gate] = (),
     scorers: Mapping[str, Scorer] | None = None,
+    entailment: Entailment | None = None,
+    similarity: Similarity | None = None,
     max_tokens: int = 256,
     temperature: float = 0.0,
     samples: int = 1,
@@ -197,6 +205,8 @@ def evaluate_sync(
             schema=schema,
             gates=gates,
             scorers=scorers,
+            entailment=entailment,
+            similarity=similarity,
             max_tokens=max_tokens,
             temperature=temperature,
             samples=samples,
@@ -213,113 +223,6 @@ async def _open(experiment: LoraExperiment, path: Path | None) -> Session:
     if path is None:
         return await experiment.backend.create(experiment.config, seed=experiment.seed)
     return await experiment.backend.resume(experiment.config, path)
-
-
-def _metrics(found: Measured, *, has_schema: bool) -> dict[str, MetricEstimate]:
-    metrics = {}
-    known = ~np.isnan(found.nll)
-    n = int(known.sum())
-    low: float | None
-    high: float | None
-    if n < len(known):
-        # A mean over the items that fit would be another metric.
-        value, low, high, method = None, None, None, "none"
-        reason: str | None = f"{len(known) - n} items are longer than the model's context"
-    else:
-        value = float(found.nll.sum() / found.target_tokens.sum())
-        low, high, method = ratio_t(found.nll, found.target_tokens, level=_LEVEL)
-        reason = None
-    for name, change in (("nll", float), ("perplexity", math.exp)):
-        metrics[name] = MetricEstimate(
-            value=None if value is None else change(value),
-            low=None if low is None else change(low),
-            high=None if high is None else change(high),
-            n=n,
-            level=_LEVEL,
-            method=method,
-            direction="min",
-            unit="nats/token" if name == "nll" else "",
-            source="teacher forced",
-            reason=reason,
-        )
-    for name, scores in found.scores.items():
-        metrics[name] = _mean(name, scores)
-    if not has_schema:
-        metrics["schema_compliance"] = MetricEstimate(
-            value=None,
-            low=None,
-            high=None,
-            n=0,
-            level=_LEVEL,
-            method="none",
-            direction="max",
-            unit="share",
-            source="generated",
-            reason="needs a `schema`",
-        )
-    return metrics
-
-
-def _mean(name: str, scores: NDArray[np.float64]) -> MetricEstimate:
-    unknown = np.asarray(np.isnan(scores).any(axis=1))
-    means = scores[~unknown].mean(axis=1) if not unknown.all() else np.array([])
-    metric = find_metric(name)
-    binary = scores.shape[1] == 1 and bool(np.isin(scores[~unknown], (0.0, 1.0)).all())
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    method = "none"
-    if len(means):
-        value = float(means.mean())
-        if binary:
-            low, high, method = wilson(float(means.sum()), len(means), level=_LEVEL)
-        else:
-            low, high, method = mean_t(means, level=_LEVEL)
-    reason = (
-        f"{int(unknown.sum())} of {len(unknown)} items have no score" if unknown.any() else None
-    )
-    return MetricEstimate(
-        value=value,
-        low=low,
-        high=high,
-        n=len(means),
-        level=_LEVEL,
-        method=method,
-        direction=direction_of(name),
-        unit="" if metric is None else metric.unit,
-        source="generated",
-        reason=reason,
-    )
-
-
-def _deltas(tuned: Measured, base: Measured) -> dict[str, Delta]:
-    deltas = {}
-    ones = np.ones(len(tuned.nll))
-    pairs = [("nll", tuned.nll, base.nll, tuned.target_tokens)]
-    pairs += [
-        (name, scores.mean(axis=1), base.scores[name].mean(axis=1), ones)
-        for name, scores in tuned.scores.items()
-    ]
-    for name, after, before, size in pairs:
-        known = ~(np.isnan(after) | np.isnan(before))
-        if not known.any():
-            continue
-        a, b, s = after[known], before[known], size[known]
-        difference = float((a - b).sum() / s.sum())
-        low, high, method = ratio_t(a - b, s, level=_LEVEL)
-        metric = find_metric(name)
-        if low is None and metric is not None and metric.rate:
-            low, high, method = hoeffding_difference(difference, len(a), level=_LEVEL)
-        deltas[name] = Delta(
-            base=float(b.sum() / s.sum()),
-            tuned=float(a.sum() / s.sum()),
-            difference=difference,
-            low=low,
-            high=high,
-            n=len(a),
-            method=method,
-        )
-    return deltas
 
 
 def _leaks(

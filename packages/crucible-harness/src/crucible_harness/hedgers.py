@@ -1,0 +1,57 @@
+"""The hedgers of a run, entered: beaten calls may run to their end, and the effect be measured."""
+
+import copy
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+# Where a model that races keeps its hedger.
+_PLACE = "_hedger"
+
+
+class Hedgers:
+    """Hedgers that are entered for as long as a run lasts.
+
+    Notes
+    -----
+    A hedger of `crucible_hedging` can be entered once, and an experiment be run many times: what is
+    entered is a shallow copy, which shares delays, budget and figures with the hedger itself.
+    """
+
+    def __init__(self) -> None:
+        self._entered: dict[int, tuple[Any, Any]] = {}
+
+    @asynccontextmanager
+    async def of(self, models: Iterable[Any]) -> AsyncIterator[None]:
+        """Enter every hedger inside these models; on leaving, beaten calls may end."""
+        async with AsyncExitStack() as stack:
+            for hedger in _inside(models):
+                if id(hedger) in self._entered or not hasattr(hedger, "__aenter__"):
+                    continue
+                mine = copy.copy(hedger)
+                try:
+                    await stack.enter_async_context(mine)
+                except RuntimeError:
+                    continue  # its owner has entered it, around the run
+                # The hedger is kept beside it: an id may be used again once its object is gone.
+                self._entered[id(hedger)] = hedger, mine
+            try:
+                yield
+            finally:
+                self._entered.clear()
+
+    def give_to(self, race: Any) -> None:
+        """Have a model that races do so by the entered copy of its hedger."""
+        found = self._entered.get(id(getattr(race, _PLACE, None)))
+        if found is not None:
+            setattr(race, _PLACE, found[1])
+
+
+def _inside(models: Iterable[Any]) -> Iterator[Any]:
+    for model in models:
+        hedger = getattr(model, _PLACE, None)
+        if getattr(model, "races", False) and hedger is not None:
+            yield hedger
+        members = getattr(model, "members", None)
+        if members is not None:
+            yield from _inside(members())
