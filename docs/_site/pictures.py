@@ -1,0 +1,27 @@
+"""A picture `x-light.svg` is shown in the light theme, its sibling `x-dark.svg` in the dark one."""
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+
+def pair(app: Sphinx, document: nodes.document) -> None:
+    """Put the dark sibling of each light picture beside it."""
+    folder = Path(app.env.doc2path(app.env.docname)).parent
+    for light in list(document.findall(nodes.image)):
+        uri = light["uri"]
+        dark = uri.replace("-light.svg", "-dark.svg")
+        if dark == uri or not (folder / dark).is_file():
+            continue
+        other = light.deepcopy()
+        other["uri"] = dark
+        light["classes"].append("only-light")
+        other["classes"].append("only-dark")
+        light.parent.insert(light.parent.index(light) + 1, other)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Run before Sphinx collects the files that pages show."""
+    app.connect("doctree-read", pair, priority=1)
+    return {"parallel_read_safe": True}
