@@ -2,6 +2,7 @@ import base64
 import gzip
 import hashlib
 import html
+import itertools
 import json
 import re
 import stat
@@ -510,7 +511,42 @@ def test_a_vote_shows_its_count_and_what_it_rests_on(watch):
     assert "Agreement is not a probability of being right." in detail.inner_text()
     assert "confidence" not in detail.inner_text().lower()
     assert detail.locator(".graph .node").count() == 13  # cell, predict, 5 members, 5 calls, vote
-    assert detail.locator(".graph path.depends_on").count() == 5
+    assert detail.locator(".graph path.depends_on").get_attribute("d").count("M") == 5
+
+
+def test_of_a_large_graph_three_hundred_are_laid_out_and_those_in_sight_exist(watch):
+    chain = Chain("hub")
+    hub = Event(id="hub", type="task_decomposed", source="self_report", decision="Split it")
+    parts = [
+        Event(id=f"n{n}", type="decision_made", source="self_report", decision=f"part {n}", parent="hub")
+        for n in range(400)
+    ]  # fmt: skip
+    chain.extend([hub, *parts])
+    watched = watch(chain)
+    page = watched.page
+    page.evaluate("location.hash = '#e=hub'")
+    graph = page.get_by_role("group", name="Graph of 300 related events")
+    graph.wait_for()
+    assert "101 more events are not drawn." in page.locator(".graph-key").inner_text()
+    elements = "document.querySelectorAll('*').length"
+    assert page.evaluate(elements) <= 600
+    page.keyboard.press("g")
+    for key in ("ArrowRight", *["ArrowDown"] * 299):
+        page.keyboard.press(key)
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert page.evaluate(focused) == "decision made: part 298"  # the last that is drawn
+    assert page.evaluate(elements) <= 600
+    # No two boxes overlap, and what has the focus is in sight.
+    boxes = page.locator(".graph .node:not(.here) rect").evaluate_all(
+        "all => all.map(r => r.y.baseVal.value)"
+    )
+    heights = sorted(boxes)
+    assert all(b - a >= 38 for a, b in itertools.pairwise(heights))
+    assert page.evaluate(
+        """(() => { const box = document.activeElement.getBoundingClientRect(),
+        pane = document.querySelector(".graph").getBoundingClientRect();
+        return box.top >= pane.top - 1 && box.bottom <= pane.bottom + 1; })()"""
+    )
 
 
 def test_nested_order_puts_an_event_under_its_parent(watch):

@@ -1,16 +1,15 @@
 // The graph of the selected event: what it rests on to the left, what rests on it to the right.
 
 function graph(i) {
-  const near = new Map([[i, 0]]);
-  let cut = 0;
+  const near = new Set([i]), beyond = new Set();
   const walk = (next) => {
     let level = [i];
     for (let d = 0; d < DEPTH; d++) {
       const found = [];
       for (const at of level) for (const other of next(at)) {
         if (near.has(other)) continue;
-        if (near.size >= MOST_NODES) { cut++; continue; }
-        near.set(other, 0);
+        if (near.size >= MOST_NODES) { beyond.add(other); continue; }
+        near.add(other);
         found.push(other);
       }
       level = found;
@@ -19,7 +18,7 @@ function graph(i) {
   const before = (at) => [...(D.parent[at] >= 0 ? [D.parent[at]] : []), ...(get("depends_on", at) ?? [])];
   walk(before);
   walk((at) => [...(children.get(at) ?? []), ...(dependents.get(at) ?? [])]);
-  const nodes = [...near.keys()], edges = [];
+  const nodes = [...near], edges = [];
   for (const b of nodes) {
     const on = get("depends_on", b) ?? [];
     if (near.has(D.parent[b])) edges.push([D.parent[b], b, "parent"]);
@@ -55,16 +54,21 @@ function graph(i) {
   const width = 24 + columns.length * (W + GX) - GX, height = 34 + tallest;
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `Graph of ${nodes.length} related events` });
   for (const a of nodes) for (const b of get("contradicts", a) ?? []) if (near.has(b)) edges.push([a, b, "contradicts"]);
+  // One path for all edges of a kind: an element each would be hundreds.
+  const lines = { parent: "", depends_on: "", contradicts: "", tip: "" };
   for (const [a, b, kind] of edges) {
     const [ax, ay] = place.get(a), [bx, by] = place.get(b), forward = bx > ax;
     const x1 = forward ? ax + W : ax + W / 2, y1 = forward ? ay + H / 2 : ay + H, x2 = forward ? bx : bx + W / 2, y2 = forward ? by + H / 2 : by + H;
     const bend = forward ? (x2 - x1) / 2 : 0;
     // What passes over a layer goes around its boxes, along the upper edge.
     const over = forward && layer.get(b) - layer.get(a) > 1 && columns.slice(layer.get(a) + 1, layer.get(b)).some((c) => c.some((n) => Math.abs(place.get(n)[1] + H / 2 - (y1 + y2) / 2) < H));
-    svg.append(s("path", { class: kind, d: over ? `M${x1} ${y1}C${x1 + GX} ${y1} ${x1} 10 ${x1 + GX} 10L${x2 - GX - 5} 10C${x2 - 5} 10 ${x2 - GX - 5} ${y2} ${x2 - 5} ${y2}` : forward ? `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 5} ${y2}` : `M${x1} ${y1}C${x1} ${y1 + 30} ${x2} ${y2 + 30} ${x2} ${y2}` }));
-    if (forward) svg.append(s("path", { class: "tip", d: `M${x2} ${y2}l-7 -3.5v7z` }));
+    lines[kind] += over ? `M${x1} ${y1}C${x1 + GX} ${y1} ${x1} 10 ${x1 + GX} 10L${x2 - GX - 5} 10C${x2 - 5} 10 ${x2 - GX - 5} ${y2} ${x2 - 5} ${y2}` : forward ? `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 5} ${y2}` : `M${x1} ${y1}C${x1} ${y1 + 30} ${x2} ${y2 + 30} ${x2} ${y2}`;
+    if (forward) lines.tip += `M${x2} ${y2}l-7 -3.5v7z`;
   }
-  for (const n of nodes) {
+  for (const [kind, d] of Object.entries(lines)) if (d) svg.append(s("path", { class: kind, d }));
+  const drawn = new Map();
+  const show = (n) => {
+    if (drawn.has(n)) return drawn.get(n);
     const [x, y] = place.get(n), [text] = say(n);
     const clip = (t, most) => (t.length > most ? t.slice(0, most - 1) + "…" : t).replace(/\s+/g, " ");
     const node = s("g", { class: `node s${D.source[n]}${n === i ? " here" : ""}`, tabindex: n === i ? 0 : -1, role: "button", "aria-label": `${called(n)}: ${clip(text, 80)}${n === i ? ", selected" : ""}`, "data-at": n },
@@ -72,7 +76,9 @@ function graph(i) {
       s("text", { x: x + 9, y: y + 14, class: "type" }, clip(called(n), 22)), s("text", { x: x + 9, y: y + 29 }, clip(text, 19)));
     node.addEventListener("click", () => select(n));
     svg.append(node);
-  }
+    drawn.set(n, node);
+    return node;
+  };
   svg.addEventListener("keydown", (e) => {
     const at = Number(e.target.dataset?.at);
     if (!Number.isInteger(at)) return;
@@ -89,13 +95,27 @@ function graph(i) {
       const far = way[0] ? dx * 10 + Math.abs(ny - y) : dy;
       if (far < least) { least = far; best = n; }
     }
-    if (best !== null) svg.querySelector(`[data-at="${best}"]`).focus();
+    if (best !== null) show(best).focus();
   });
   const holder = el("div", "graph", svg);
+  show(i);
+  // Of a large graph only what is in sight exists, as in the list.
+  const sight = () => {
+    const { scrollLeft: left, scrollTop: top, clientWidth: wide, clientHeight: high } = holder;
+    const seen = ([x, y]) => x + W > left - W && x < left + wide + W && y + H > top - high && y < top + 2 * high;
+    for (const n of nodes) {
+      const node = drawn.get(n);
+      if (nodes.length <= ALL_NODES || seen(place.get(n))) show(n);
+      else if (node && n !== i && node !== document.activeElement) { node.remove(); drawn.delete(n); }
+    }
+  };
+  if (nodes.length <= ALL_NODES) sight();
+  else holder.addEventListener("scroll", sight, { passive: true });
   requestAnimationFrame(() => {
     const [x, y] = place.get(i);
     holder.scrollLeft = x - (holder.clientWidth - W) / 2;
     holder.scrollTop = y - (holder.clientHeight - H) / 2;
+    sight();
   });
-  return { holder, cut };
+  return { holder, cut: beyond.size };
 }

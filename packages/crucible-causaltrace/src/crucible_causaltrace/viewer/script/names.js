@@ -15,7 +15,7 @@ const GLYPHS = {
   "system:retry": ["↻", "trouble"], "system:hedge": ["⇉", ""], "system:attempt": ["›", ""],
   "crucible:faithfulness_probed": ["∆", ""], "system:cascade": ["▤", ""], "system:escalation": ["⤴", ""], "system:tool_call": ["T", ""], "system:guard_decision": ["G", ""], "system:span": ["·", ""],
 };
-const ROW = 54, OVERSCAN = 8, DEPTH = 3, MOST_NODES = 80, MOST_LINKS = 40, MOST_PAIRS = 200;
+const ROW = 54, OVERSCAN = 8, DEPTH = 3, MOST_NODES = 300, ALL_NODES = 80, MOST_LINKS = 40, MOST_PAIRS = 200;
 const BAD = new Set(["error", "timeout"]);
 const $ = (id) => document.getElementById(id);
 
