@@ -1,8 +1,9 @@
 from dataclasses import replace
 
 import pytest
+from worlds import sums
 
-from crucible_harness import Hypothesis, analyse, run_sync
+from crucible_harness import Condition, Experiment, Hypothesis, analyse, run_sync
 from crucible_harness.claims import Criterion
 from crucible_harness.options import ErrorPolicy
 from crucible_harness.verdicts import combine, judge
@@ -309,3 +310,60 @@ def load_cells(path):
     from crucible_harness.recorded import load_run
 
     return load_run(path).cells
+
+
+def test_a_percentile_is_compared_in_blocks_along_the_schedule(options):
+    import numpy as np
+
+    from crucible_bench.quantile_contrasts import quantile_difference
+    from crucible_ensemble import Completion
+
+    data = sums(64)
+    rng = np.random.default_rng(5)
+    seconds = {name: dict(zip(data.ids, rng.exponential(scale, 64), strict=True))
+               for name, scale in (("slow", 2.0), ("fast", 0.5))}  # fmt: skip
+    asked = {item.input: item.id for item in data}
+
+    class Timed:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def fingerprint(self) -> dict[str, object]:
+            return {"model": self.name}
+
+        async def generate(self, prompt, /, **_: object) -> Completion:
+            took = seconds[self.name][asked[prompt[-1]["content"]]]
+            return Completion(text="1", model=self.name, latency_s=took, cost_usd=0.0)
+
+    experiment = Experiment(
+        "timed", dataset=data, seed=9, metrics=("accuracy", "latency_s:p90"),
+        conditions=[Condition(name, Timed(name)) for name in seconds],
+        hypotheses=[Hypothesis(id="h1", metric="latency_s:p90", treatment="fast", control="slow",
+                               direction="less", sesoi=0.5)],
+    )  # fmt: skip
+    (found,) = run_sync(experiment, options=options).analysis.hypotheses
+    order = list(dict.fromkeys(cell.item for cell in experiment.schedule()))
+    assert order != list(data.ids)
+    slow, fast = ([seconds[name][item] for item in order] for name in ("slow", "fast"))
+    wanted = quantile_difference(slow, fast, 90, paired=True, block_length=4, rng=9)  # 64^(1/3)
+    assert found.contrast.estimate == pytest.approx(
+        np.percentile(fast, 90) - np.percentile(slow, 90)
+    )
+    assert found.contrast.interval == (wanted.interval.low, wanted.interval.high)
+    assert found.contrast.p_value == found.p_adjusted == wanted.p_value
+    assert found.outcome == "supported"
+    assert any("expected beyond P90" in text for text in found.warnings)
+    assert "moving blocks of 4 along the schedule" in found.contrast.method
+
+
+def test_a_percentile_among_failures_is_not_known(replayed, options):
+    lost = run_sync(
+        replayed(
+            {"a": "1" * 30, "b": "1" * 24 + "!" * 6},
+            metrics=("accuracy", "latency_s:p95"),
+            hypotheses=[hypothesis(0.05, metric="latency_s:p95", treatment="b", control="a")],
+        ),
+        options=replace(options, errors=ErrorPolicy(max_failure_rate=1.0)),
+    ).analysis.hypotheses[0]
+    assert (lost.contrast.estimate, lost.contrast.p_value) == (None, None)
+    assert lost.contrast.reason == "the value lies among failed items"

@@ -337,6 +337,69 @@ def test_a_narrow_page_does_not_scroll_sideways(browser, finished, scheme):
     narrow.close()
 
 
+def test_verdicts_in_one_unit_are_drawn_on_one_line(page, finished):
+    open_report(page, report(finished, formats=("html",))["html"])
+    zeros = [z.get_attribute("x1") for z in page.locator(".finding svg.drawn line.zero").all()]
+    assert len(zeros) == 2
+    assert len(set(zeros)) == 1
+    assert page.locator(".ticks").first.locator("span").all_inner_texts() == ["0", "+0.05"]
+
+
+def test_on_paper_nothing_is_cut_off_at_the_right(page, finished):
+    open_report(page, report(finished, formats=("html",))["html"])
+    page.locator(".chart svg").last.wait_for()
+    page.set_viewport_size({"width": 680, "height": 900})  # A4 between its margins
+    page.emulate_media(media="print")
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("main svg, main table, main pre")]
+            .filter((e) => e.getBoundingClientRect().width > 0)
+            .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+            .map((e) => e.outerHTML.slice(0, 60))"""
+    )
+    assert wide == []
+    assert not page.locator("#explorer").is_visible()
+
+
+def test_above_20_megabytes_discordant_and_failed_items_come_first_and_it_says_so(
+    page, tmp_path, options
+):
+    from crucible_datasets import Item
+    from crucible_harness.report.explorer import EXPLORER_BYTES
+
+    data = sums(300)
+    long = data.derive(
+        [
+            Item(id=item.id, input=f"{item.input} {'x' * 40_000}", expected=item.expected)
+            for item in data
+        ],
+        "long",
+    )
+    # Under b every tenth item is wrong, every twentieth late.
+    outcomes = {"a": "1" * 300, "b": "!1111111110111111111" * 15}
+    experiment = Experiment(
+        "long", dataset=long, seed=1,
+        conditions=[
+            Condition(name, Replay(name, {i.input: o for i, o in zip(long, row, strict=True)}))
+            for name, row in outcomes.items()
+        ],
+    )  # fmt: skip
+    result = run_sync(experiment, options=replace(options, errors=ErrorPolicy(max_failure_rate=1)))
+    path = report(result.path, formats=("html",))["html"]
+    # The bundle that draws the charts is a megabyte, the rest of the page less.
+    assert EXPLORER_BYTES * 0.95 < path.stat().st_size < EXPLORER_BYTES * 1.1
+    open_report(page, path)
+    said = page.locator("#item-count").inner_text()
+    kept, left_out = re.fullmatch(
+        r"(\d+) of 300 items; (\d+) items are not in this page, see the results file", said
+    ).groups()
+    assert int(kept) + int(left_out) == 300
+    assert 240 < int(kept) < 250  # 80 kB each: the question, and the prompt as sent
+    page.check("#filter-disagree")
+    assert page.locator("#item-count").inner_text().startswith("30 of 300 items")
+    page.select_option("#filter-outcome", "failed")
+    assert page.locator("#item-count").inner_text().startswith("15 of 300 items")
+
+
 def test_hostile_text_stays_text(page, hostile):
     path = report(hostile, formats=("html",))["html"]
     open_report(page, path)

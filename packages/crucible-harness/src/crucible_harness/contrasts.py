@@ -1,6 +1,6 @@
 """From two conditions to one estimate with an interval; every inference is crucible_bench's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,7 @@ from crucible_harness.observations import Array, by_item, paired
 
 if TYPE_CHECKING:
     from crucible_bench import Comparison
+    from crucible_bench.quantile_contrasts import QuantileContrast
     from crucible_bench.results import TestResult
 
 RESAMPLES = 9_999
@@ -37,6 +38,7 @@ class Contrast:
     reason: str | None = None
     comparison: "Comparison | None" = None
     left_out: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,7 @@ def quantile_difference(
     percentile: float,
     levels: Levels,
     seed: int,
+    order: Sequence[int],
     within: bool = True,
 ) -> Contrast:
     """Compare a percentile over items by a bootstrap over items.
@@ -165,20 +168,54 @@ def quantile_difference(
     ----------
     control, treatment : float arrays (items, repeats); `inf` = later than any that was seen
     percentile : float, in (0, 100)
+    order : rows in the order of the schedule
 
     Notes
     -----
-    A percentile that falls among failures is not known, and neither is the difference then.
+    Slow minutes hit neighbours alike, so items are resampled in moving blocks along the schedule,
+    of n^(1/3) items (the rate of Hall, Horowitz and Jing 1995). A percentile that falls among
+    failures is not known, and neither is the difference then.
     """
+    from crucible_bench import quantile_contrasts
 
-    def statistic(c: Array, t: Array, axis: int = -1) -> Array:
-        quantiles: Array = np.percentile(t, percentile, axis=axis) - np.percentile(
-            c, percentile, axis=axis
-        )
-        return quantiles
+    rows = list(order)
+    control, treatment = control[rows], treatment[rows]
+    if within:
+        control, treatment = paired(control, treatment)
+    c, t = by_item(control), by_item(treatment)
+    if not within:
+        c, t = c[~np.isnan(c)], t[~np.isnan(t)]
+    n = c.size if within else c.size + t.size
+    if min(c.size, t.size) < 2:
+        return _nothing("quantile", n, levels, _too_few(within))
+    with np.errstate(invalid="ignore"):
+        estimate = float(np.percentile(t, percentile) - np.percentile(c, percentile))
+    reason = "the value lies among failed items"
+    if not np.isfinite(estimate):
+        return _nothing("quantile", n, levels, reason)
+    if not (np.isfinite(c).all() and np.isfinite(t).all()):
+        return _nothing("quantile", n, levels, f"no interval: {reason}", estimate=estimate)
+    length = round(min(c.size, t.size) ** (1 / 3))
 
-    return _resampled(
-        control, treatment, statistic, kind="quantile", levels=levels, seed=seed, within=within
+    def at(confidence: float) -> "QuantileContrast":
+        return quantile_contrasts.quantile_difference(
+            c, t, percentile, paired=within, block_length=length, n_resamples=RESAMPLES,
+            confidence=confidence, rng=seed,
+        )  # fmt: skip
+
+    main = at(levels.confidence)
+    return Contrast(
+        kind="quantile",
+        n=n,
+        estimate=estimate,
+        interval=_pair(main.interval),
+        wide=_pair(at(levels.simultaneous).interval),
+        equivalence=_pair(at(levels.equivalence).interval),
+        confidence=levels.confidence,
+        p_value=main.p_value,
+        method=f"{'paired ' if within else ''}percentile bootstrap of P{percentile:g}, items in "
+        f"moving blocks of {length} along the schedule, {RESAMPLES:,} resamples",
+        warnings=main.warnings,
     )
 
 
@@ -285,7 +322,7 @@ def _resampled(
     with np.errstate(invalid="ignore", divide="ignore"):
         estimate = float(statistic(c, t))
     if not np.isfinite(estimate) or not (np.isfinite(c).all() and np.isfinite(t).all()):
-        reason = "the value lies among failed items" if kind == "quantile" else "not all is known"
+        reason = "not all is known"
         if not np.isfinite(estimate):
             return _nothing(kind, n, levels, reason)
         return _nothing(kind, n, levels, f"no interval: {reason}", estimate=estimate)

@@ -113,13 +113,20 @@ def _contrast(
             )
         if percentile is not None:
             return contrasts.quantile_difference(
-                control, treatment, percentile=percentile, levels=levels, seed=seed, within=within
-            )
+                control, treatment, percentile=percentile, levels=levels, seed=seed,
+                order=_along_the_schedule(run), within=within,
+            )  # fmt: skip
         return contrasts.difference(control, treatment, levels=levels, labels=labels, within=within)
 
     main = always_valid(compute(data.counted), hypothesis.id, run, levels)
     failures = any(cell.status != "ok" for cell in run.cells)
     return main, compute(data.complete) if failures else None
+
+
+def _along_the_schedule(run: RecordedRun) -> list[int]:
+    """Return the rows of the run's items in the order in which they were asked."""
+    place = {item: n for n, item in enumerate(dict.fromkeys(cell.item for cell in run.plan))}
+    return sorted(range(len(run.items)), key=lambda row: place[run.items[row].id])
 
 
 def _result(
@@ -147,7 +154,8 @@ def _result(
     criteria = tuple(prove(c, run, observed) for c in hypothesis.criteria)
     outcome = combine((verdict.outcome, *(c.outcome for c in criteria)))
     n_needed, detectable = planning(main, hypothesis)
-    warnings = [] if main.comparison is None else list(main.comparison.warnings)
+    warnings = list(main.warnings)
+    warnings += [] if main.comparison is None else main.comparison.warnings
     if main.left_out:
         warnings.append(
             f"{main.left_out} items with a failed answer have no {hypothesis.metric} and are left "

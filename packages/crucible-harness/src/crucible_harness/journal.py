@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from crucible_harness.chain import broken_row
 from crucible_harness.errors import (
     DesignMismatchError,
     JournalCorruptError,
@@ -16,6 +16,8 @@ from crucible_harness.errors import (
     NotARunError,
 )
 from crucible_harness.journal_sqlite import Durability, SQLiteStore
+from crucible_harness.journal_store import open_store
+from crucible_harness.recovery import Recovery
 from crucible_harness.tables import (
     SCHEMA,
     TABLES,
@@ -28,51 +30,6 @@ from crucible_harness.tables import (
 )
 
 Key = tuple[str, str, int]
-
-
-class Store(Protocol):
-    """Where rows are: a SQLite file or a PostgreSQL database."""
-
-    @property
-    def shown(self) -> str:
-        """Return its place for messages, without a password."""
-        ...
-
-    def create(self) -> None:
-        """Make the tables where there are none."""
-        ...
-
-    def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Return all rows of a query with `:named` values."""
-        ...
-
-    def rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query, one by one."""
-        ...
-
-    def append(self, table: str, row: tuple[Any, ...]) -> Awaitable[None] | None:
-        """Insert a row: durable on return, or where that takes time, once what it returns ends."""
-        ...
-
-    def append_now(self, table: str, row: tuple[Any, ...]) -> None:
-        """Insert a row; durable on return."""
-        ...
-
-    def set_meta(self, design: str, key: str, value: str) -> None:
-        """Store a fact that is not there yet."""
-        ...
-
-    def lock(self, design: str) -> None:
-        """Keep other processes out of a run until this one ends, however it ends."""
-        ...
-
-    def release_reserve(self) -> None:
-        """Give back what was kept for the moment when nothing more can be written."""
-        ...
-
-    def close(self) -> None:
-        """Close it and let others in."""
-        ...
 
 
 class Journal:
@@ -120,10 +77,12 @@ class Journal:
         durability: Durability = "process",
     ) -> None:
         self.failure: JournalWriteError | None = None
-        self._store = _open(where, folder=folder, durability=durability, create=design is not None)
+        self._store = open_store(
+            where, folder=folder, durability=durability, create=design is not None
+        )
         self.path = None if folder is not None else Path(where)
         self.folder = folder or Path(where).parent
-        self._recovery = self.folder / "recovery.jsonl"
+        self._recovery = Recovery(self.folder)
         self._attempts: dict[bytes, int] | None = None
         self._tries: dict[Key, int] | None = None
         try:
@@ -176,8 +135,7 @@ class Journal:
         """
         self._store.lock(self.digest)
         self._last = {table: self._end(table) for table in TABLES}
-        if self._recovery.is_file():
-            self._take_back()
+        self._take_back()
 
     def close(self) -> None:
         """Close it and let other processes in."""
@@ -375,18 +333,7 @@ class Journal:
 
     def broken_row(self) -> str | None:
         """Return the first row whose hash does not follow from those before it, if any."""
-        for table, columns in TABLES.items():
-            last = ""
-            rows = self._store.rows(
-                f"SELECT n, row_hash, {', '.join(columns)} FROM {table} WHERE design = :d "
-                "ORDER BY n",
-                d=self.digest,
-            )
-            for place, (n, stored, *values) in enumerate(rows, 1):
-                if n != place or chained(last, tuple(values)) != stored:
-                    return f"{table} row {place}"
-                last = stored
-        return None
+        return broken_row(self._store, self.digest)
 
     def check(self) -> None:
         """Raise if a row is not what was written.
@@ -411,10 +358,7 @@ class Journal:
             except JournalWriteError as error:
                 self.failure = error
         self._store.release_reserve()
-        with self._recovery.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([table, *values]) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._recovery.keep(table, values)
 
     async def _append(self, table: str, values: tuple[Any, ...]) -> None:
         written = self._store.append(table, self._row(table, values))
@@ -430,19 +374,15 @@ class Journal:
 
     def _take_back(self) -> None:
         """Append what an earlier process could only write beside the journal."""
-        for text in self._recovery.read_text(encoding="utf-8").splitlines():
-            try:
-                table, *values = json.loads(text)
-            except ValueError:
-                break  # torn by a second failure while it was written
+        for table, values in self._recovery.rows():
             row = dict(zip(TABLES[table], values, strict=True))
             known = self._store.query(
                 "SELECT 1 FROM calls WHERE leaf_key = :k AND attempt = :a AND design = :d",
                 k=row["leaf_key"], a=row["attempt"], d=self.digest,
             )  # fmt: skip
             if not known:
-                self._store.append_now(table, self._row(table, tuple(values)))
-        self._recovery.unlink()
+                self._store.append_now(table, self._row(table, values))
+        self._recovery.forget()
 
     def _known(self) -> dict[bytes, int]:
         """Return how often each call was begun."""
@@ -467,22 +407,6 @@ class Journal:
 
     def _count(self, sql: str) -> int:
         return int(self._store.query(sql, d=self.digest)[0][0])
-
-
-def _open(where: Path | str, *, folder: Path | None, durability: Durability, create: bool) -> Store:
-    if isinstance(where, str) and "://" in where:
-        if folder is None:
-            raise ValueError("`folder` must be given for a journal in a database")
-        if not where.startswith(("postgresql://", "postgres://")):
-            scheme = where.partition("://")[0]
-            raise ValueError(f"`journal` must be a postgresql:// URL, got {scheme}://")
-        from crucible_harness.journal_postgres import PostgresStore
-
-        return PostgresStore(where)
-    path = Path(where)
-    if not create and not path.is_file():
-        raise NotARunError(f"{str(path.parent)!r} holds no run (no {path.name})")
-    return SQLiteStore(path, durability=durability)
 
 
 def _differ(stored: str, design: Mapping[str, Any]) -> tuple[str, ...]:

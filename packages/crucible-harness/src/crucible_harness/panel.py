@@ -1,6 +1,7 @@
 """How much the models of a run err together, and what the best of them is worth."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from crucible_harness.recorded import RecordedRun
@@ -78,14 +79,18 @@ def panel(run: RecordedRun) -> Panel | None:
     dataset: Any = run.design["dataset"]
     task, items = dataset["task"], {item.id: item for item in run.items}
 
+    @cache  # each answer is read for each pair of models
+    def value_in(text: str, choices: tuple[str, ...] | None) -> Any:
+        return extract(text, task=task, choices=choices).value
+
     def read(text: str) -> str | None:
-        value = extract(text, task=task).value
+        value = value_in(text, None)
         return None if value is None else str(value)
 
     def right(item: str, text: str) -> bool:
         asked = items[item]
-        value = extract(text, task=task, choices=asked.choices).value
-        return is_right(value, asked.expected, task=task)
+        choices = None if asked.choices is None else tuple(asked.choices)
+        return is_right(value_in(text, choices), asked.expected, task=task)
 
     first = matrix.subset(items=[item for item in whole if item in items])
     seed = int(str(run.design["seed"]))

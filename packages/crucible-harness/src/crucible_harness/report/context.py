@@ -142,7 +142,7 @@ def reproduction(run: RecordedRun) -> Section:
         (f"Python {manifest.get('python', 'not recorded')}, {manifest.get('platform', '')}",),
     ]
     folder = run.path.name
-    commands = f"crucible report {folder}\ncrucible resume {folder}"
+    commands = f"crucible verify {folder}\ncrucible report {folder}"
     return Section(
         id="reproduction",
         title="Reproduction",

@@ -5,7 +5,8 @@ import hashlib
 import json
 from importlib import resources
 
-from crucible_harness.report.model import Interval, Report
+from crucible_harness.report.model import Finding, Interval, Report
+from crucible_harness.report.values import MINUS, Value
 
 # No address is allowed at all; scripts are named by their hashes, so that a script tag in a model's
 # answer would not run even if escaping failed.
@@ -27,7 +28,8 @@ def render(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["drawing"] = _drawing
+    scales = _scales(report)
+    environment.filters["drawing"] = lambda drawn: _drawing(drawn, scales[drawn.estimate.unit])
     environment.filters["script_json"] = lambda data: Markup(_script_json(data))
     template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
     explorer = report.explorer
@@ -50,15 +52,25 @@ def render(report: Report) -> str:
     return page
 
 
-def _drawing(interval: Interval) -> dict[str, object]:
+def _scales(report: Report) -> dict[str, tuple[float, float]]:
+    """Return start and width of the line on which all verdicts in a unit are drawn."""
+    ends: dict[str, list[float]] = {}
+    for section in report.sections:
+        for block in section.blocks:
+            if isinstance(block, Finding) and block.drawn is not None:
+                drawn = block.drawn
+                found = ends.setdefault(drawn.estimate.unit, [0.0])
+                found += [-drawn.sesoi, drawn.sesoi, _number(drawn.low), _number(drawn.high)]
+    return {
+        unit: (min(found) - 0.12 * (max(found) - min(found)), 1.24 * (max(found) - min(found)))
+        for unit, found in ends.items()
+    }
+
+
+def _drawing(interval: Interval, scale: tuple[float, float]) -> dict[str, object]:
     """Return where zero, the smallest effect and the interval lie on a line of 1,000 units."""
-    low, estimate, high = (
-        0.0 if v.number is None else v.number
-        for v in (interval.low, interval.estimate, interval.high)
-    )
-    ends = (low, high, -interval.sesoi, interval.sesoi, 0.0)
-    margin = 0.12 * (max(ends) - min(ends))
-    start, width = min(ends) - margin, max(ends) - min(ends) + 2 * margin
+    start, width = scale
+    low, estimate, high = map(_number, (interval.low, interval.estimate, interval.high))
 
     def at(number: float) -> int:
         return round(1000 * (number - start) / width)
@@ -72,7 +84,24 @@ def _drawing(interval: Interval) -> dict[str, object]:
     return {
         "low": at(low), "estimate": at(estimate), "high": at(high), "zero": at(0.0),
         "edges": (at(-interval.sesoi), at(interval.sesoi)), "claimed": bands,
+        "ticks": [
+            {"at": at(number) / 10, "text": text.replace("-", MINUS), "side": side}
+            for number, text, side in _ticks(interval)
+        ],
     }  # fmt: skip
+
+
+def _ticks(interval: Interval) -> list[tuple[float, str, str]]:
+    """Return the two places that the claim is about; they are labelled away from each other."""
+    sesoi = interval.sesoi
+    above, below = (sesoi, f"+{sesoi:g}", "after"), (-sesoi, f"-{sesoi:g}", "before")
+    if interval.direction == "greater":
+        return [(0.0, "0", "before"), above]
+    return [below, (0.0, "0", "after") if interval.direction == "less" else above]
+
+
+def _number(value: Value) -> float:
+    return 0.0 if value.number is None else value.number
 
 
 def _source(script: str) -> str:
