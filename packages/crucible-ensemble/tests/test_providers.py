@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import ssl
 from email.utils import format_datetime
 
 import anyio
@@ -49,6 +50,7 @@ from crucible_ensemble.errors import (
 from crucible_ensemble.limits import Breaker, Limiter
 from crucible_ensemble.member import Member
 from crucible_ensemble.models.anthropic import AnthropicModel
+from crucible_ensemble.models.connections import Connections
 from crucible_ensemble.models.gemini import GeminiModel
 from crucible_ensemble.retry import Retries
 
@@ -754,6 +756,50 @@ async def test_every_attempt_has_a_span_of_its_own():
         )
     finally:
         names._TRACER = tracer
+
+
+async def test_a_connection_is_used_again_and_a_burst_leaves_no_more_than_twenty_open():
+    with Script(after_release(reply(200, OPENAI))) as server:
+        async with openai(server.url, limiter=Limiter(30)) as model:
+            async with anyio.create_task_group() as group:
+                for _ in range(30):
+                    group.start_soon(model.generate, "?")
+                await anyio.to_thread.run_sync(server.wait_for, 30)
+                server.release()
+            lines = model._transport._client()._transport
+            assert (len(lines._idle), len(lines._open)) == (20, 20)
+            used = lines._idle[-1]
+            for _ in range(3):
+                await model.generate("?")
+                assert lines._idle[-1] is used
+        assert lines._open == set()
+
+
+async def test_a_line_that_broke_or_was_cancelled_serves_the_next_call():
+    with Script(hang_up(), reply(200, OPENAI), hold(), reply(200, OPENAI)) as server:
+        async with openai(server.url, timeout_s=0.3) as model:
+            for error in (ConnectionFailedError, ModelTimeoutError):
+                with pytest.raises(error):
+                    await model.generate("?")
+                assert (await model.generate("?")).text == "10"
+            lines = model._transport._client()._transport
+            assert len(lines._open) == 1
+
+
+def test_an_encrypted_server_is_asked_for_a_certificate_that_this_machine_trusts():
+    def trusted(url):
+        lines = Connections().client(object(), encrypted=url.startswith("https"))._transport
+        return lines._trusted
+
+    async def main():
+        return trusted("https://x"), trusted("http://x")
+
+    encrypted, plain = anyio.run(main)
+    for context in (encrypted, plain):
+        assert context.check_hostname
+        assert context.verify_mode is ssl.CERT_REQUIRED
+    assert encrypted.cert_store_stats()["x509_ca"] > 0
+    assert plain.cert_store_stats()["x509_ca"] == 0
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of a loop that is gone

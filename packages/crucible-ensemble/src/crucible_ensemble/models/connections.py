@@ -48,8 +48,12 @@ def _new_client(*, encrypted: bool) -> "httpx.AsyncClient":
 
     import httpx
 
+    from crucible_ensemble.models.lines import Lines
+
     # Reading the machine's certificates takes as long as fifty calls to a server on loopback.
     # Without them nothing can be trusted, so that plain HTTP stays plain HTTP.
-    trusted = True if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    return httpx.AsyncClient(timeout=None, limits=limits, follow_redirects=False, verify=trusted)
+    trusted = httpx.create_ssl_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Proxies that the environment names have transports of their own.
+    return httpx.AsyncClient(
+        transport=Lines(trusted), verify=trusted, timeout=None, follow_redirects=False
+    )
