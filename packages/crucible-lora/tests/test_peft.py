@@ -424,3 +424,32 @@ async def test_every_loss_trains_the_tiny_model_and_its_parts_add_up():
     flow = GradFlow()(first.gradients)
     layers = [name for name, _ in flow["layers"] if "layers" in name]
     assert [name.rpartition("layers.")[2] for name in layers] == ["0", "1"]
+
+
+async def test_adapters_of_one_backend_share_their_base_in_memory():
+    import gc
+
+    shared = backend()
+    one = await shared.create(config(rank=4), seed=0)
+    other = await shared.create(config(rank=8, target_modules="attention"), seed=1)
+    alone = await backend().create(config(rank=4), seed=0)
+
+    def frozen(session):
+        named = session._model.named_parameters()
+        return {p.data_ptr() for n, p in named if ".base_layer." in n or "embed_tokens" in n}
+
+    assert frozen(one) & frozen(other)
+    assert not frozen(one) & frozen(alone)
+    batch = [lay_out("x", chat("one", "first answer"), one.tokenizer)]
+    before = await other.forward(batch)
+    for _ in range(5):
+        await one.train_step(batch, update=update())
+        await alone.train_step(batch, update=update())
+    after = await other.forward(batch)
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    equal = zip(await one.forward(batch), await alone.forward(batch), strict=True)
+    assert all(np.array_equal(a, b) for a, b in equal)  # the same as without company
+    assert len(shared._bases._loaded) == 1
+    del one, other
+    gc.collect()
+    assert len(shared._bases._loaded) == 0  # and gone with the last of them

@@ -52,6 +52,8 @@ class Sampler:
         A system message for prompts that have none, as the adapter learned it.
     plain : bool
         Prompts are text without a chat template, as an adapter trained with `PlainFormat` wants.
+    capture_content : bool
+        Record prompts and answers in spans.
 
     Notes
     -----
@@ -70,6 +72,7 @@ class Sampler:
         price: tuple[float, float] | None = None,
         system: str | None = None,
         plain: bool = False,
+        capture_content: bool = False,
     ) -> None:
         if not 0 < top_p <= 1:
             raise ValueError(f"`top_p` must be in (0, 1], got {top_p}")
@@ -83,6 +86,7 @@ class Sampler:
         self._session, self._path = session, path
         self._top_p, self._top_k, self._price = top_p, top_k, price
         self._system, self._plain = system, plain
+        self._capture = capture_content
 
     def __repr__(self) -> str:
         return f"Sampler({self.name!r})"
@@ -142,7 +146,8 @@ class Sampler:
         if isinstance(stop, str) or not all(stop):
             raise ValueError(f"`stop` must be a sequence of non-empty texts, got {stop!r}")
         began = time.perf_counter()
-        with tracing.sample_span(self.name) as span:
+        remote = bool(getattr(self._session, "remote", False))
+        with tracing.sample_span(self.name, remote=remote) as span:
             tokens = prompt_tokens(conversation, self._session.tokenizer)
             answer = await self._session.complete(
                 tokens,
@@ -156,6 +161,8 @@ class Sampler:
             )
             cost = self._cost(len(tokens), len(answer.tokens))
             tracing.answered(span, len(tokens), len(answer.tokens), cost)
+            if self._capture:
+                tracing.content(span, conversation.messages, answer.text)
         return Generation(
             text=answer.text,
             model=self.name,

@@ -31,6 +31,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     folder: Path | None
+    origin: object = None  # what keeps shared weights in memory
     gguf_sha256: str | None = None
 
     @property
