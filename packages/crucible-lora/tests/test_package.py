@@ -75,6 +75,7 @@ def test_the_synchronous_twin_takes_the_same_arguments(plain, sync):
         errors.AdapterExistsError("a"),
         errors.AdapterNotFoundError("a", ("b",)),
         errors.ResumeMismatchError(["seed"]),
+        errors.ExportMismatchError(0.5, 3.0, 1e-4),
         errors.ContextLengthError(3, 4),
         errors.BaseModelNotFoundError("x", ["a", "b"]),
         errors.SessionClosedError(),
