@@ -84,6 +84,12 @@ def test_draws_are_different_and_spread_over_their_range():
         draw({"rank": [1, 2, 3]}, 4, seed=0, name="x")
 
 
+def test_numbers_of_numpy_are_numbers():
+    found = check_space({"rank": list(np.array([2, 4]))}, method="grid")
+    assert [type(v) for v in found["rank"]] == [int, int]
+    assert len(run_id("x", {"rank": found["rank"][0]}, 0)) == 12
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
