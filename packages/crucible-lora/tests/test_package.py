@@ -41,6 +41,16 @@ print([m for m in {HEAVY} if m in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
+def test_the_root_has_twenty_names():
+    functions = ("train", "evaluate", "resume", "sweep")
+    classes = (
+        "LoraConfig", "LoraExperiment", "Gate", "CheckpointStore", "AdapterPool", "AdapterRegistry",
+        "Sampler", "InProcessBackend", "PeftBackend", "TinkerBackend",
+    )  # fmt: skip
+    names = {"create_experiment", "export_adapter", *classes, *functions}
+    assert set(crucible_lora.__all__) == names | {f"{name}_sync" for name in functions}
+
+
 def test_no_module_takes_the_place_of_a_name():
     from pathlib import Path
 

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from crucible_lora.corpus import read_entries
 from crucible_lora.formats import FeverFormat, Gsm8kFormat, SciFactFormat, format_from_dict
 from crucible_lora.items import read_items
 from crucible_lora.masking import lay_out_all
 from crucible_lora.schemas import CLAIM_LINES, JsonSchema
+from crucible_lora.scoring import Scoring, closed_labels
 from crucible_lora.tokenizers import RoleTokenizer
 
 SCHEMA = {
@@ -127,3 +129,19 @@ def test_what_cannot_be_cited_is_refused():
         SciFactFormat()(odd)
     with pytest.raises(ValueError, match="`style` must be json or claim_lines, got 'xml'"):
         SciFactFormat(style="xml")
+
+
+@pytest.mark.parametrize("style", ["json", "claim_lines"])
+def test_the_answers_of_scifact_pass_by_every_measure_of_citations(benchmark_data, style):
+    items = scifact(benchmark_data)
+    if style == "claim_lines":
+        items = [i for i in items if i["metadata"]["evidence"]]
+    schema = JsonSchema(SCHEMA, citations="citations") if style == "json" else CLAIM_LINES
+    entries = read_entries(items, format=SciFactFormat(style=style))
+    labels = closed_labels(entries)
+    assert len(labels) == (3 if style == "json" else 0)  # lines of claims are no labels
+    for entry in entries:
+        scores = Scoring(schema=schema).score(entry.conversation.completion, entry, labels).scores
+        assert scores.pop("citation_invalid_rate") == 0.0
+        assert scores.pop("label_accuracy") == (1.0 if labels else None)
+        assert set(scores.values()) == {1.0}, (entry.item.id, scores)
