@@ -162,6 +162,15 @@ def test_each_claim_has_citations_of_its_own():
     assert scores(swapped, expected, schema=CLAIM_LINES)["citation_accuracy"] == 0.0
 
 
+def test_the_evidence_of_an_item_is_that_of_each_of_its_claims():
+    expected = "CLAIM[c1]: a (citing 4983)\nCLAIM[c2]: a (citing 77)"
+    one = entry(expected, metadata={"documents": DOCUMENTS, "evidence": {"4983": [], "77": []}})
+    scoring = Scoring(schema=CLAIM_LINES)
+    assert scoring.score(expected, one, frozenset()).scores["citation_accuracy"] == 1.0
+    alone = scoring.score("CLAIM[c1]: a (citing 77)", one, frozenset()).scores
+    assert (alone["citation_accuracy"], alone["citation_precision"]) == (0.5, 1.0)
+
+
 def test_a_claim_that_is_left_out_is_no_compliance():
     expected = "CLAIM[c1]: a (citing 4983)\nCLAIM[c2]: b (citing 77)"
     found = scores("CLAIM[c1]: a (citing 4983)", expected, schema=CLAIM_LINES)

@@ -273,9 +273,9 @@ async def test_a_cancelled_answer_stops_being_computed(trained, monkeypatch):
     begun = threading.Event()
 
     class Endless(ReferenceDecoder):
-        def advance(self, token, /):
+        def advance(self, rows, tokens, /):
             begun.set()
-            return np.zeros(257)  # the likeliest is token 0, and the answer never ends
+            return np.zeros((len(rows), 257))  # the likeliest is token 0, and the answer never ends
 
     with monkeypatch.context() as patch:
         patch.setattr("crucible_lora.backends.inprocess.ReferenceDecoder", Endless)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible_lora.batching import BatchPlan, epoch_order, hold_out
+from crucible_lora.batching import BatchPlan, epoch_order, hold_out, pack
 from crucible_lora.demo import (
     demo_findings,
     demo_orders,
@@ -316,3 +316,20 @@ def test_a_schema_accepts_its_form_and_a_fence_if_allowed():
     check_schema(JsonSchema(SCHEMA), good='{"a": 1}', bad='{"a": 1.5}')
     with pytest.raises(ValueError, match="`schema` must be a JSON schema"):
         JsonSchema({"type": "nonsense"})
+
+
+def test_packing_is_first_fit_decreasing():
+    lengths = [4, 7, 1, 3, 5]
+    bins = [[lengths[i] for i in group] for group in pack(lengths, size=8)]
+    assert bins == [[7, 1], [5, 3], [4]]
+    with pytest.raises(ValueError, match="`size` must be >= the longest, 7, got 6"):
+        pack(lengths, size=6)
+
+
+@given(st.lists(st.integers(1, 20), max_size=40))
+def test_packed_bins_hold_everything_once_and_never_too_much(lengths):
+    bins = pack(lengths, size=20)
+    assert sorted(i for group in bins for i in group) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in group) <= 20 for group in bins)
+    # first-fit decreasing: at most one bin is half empty
+    assert sum(2 * sum(lengths[i] for i in group) <= 20 for group in bins) <= 1

@@ -41,6 +41,16 @@ print([m for m in {HEAVY} if m in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
+def test_the_root_has_twenty_names():
+    functions = ("train", "evaluate", "resume", "sweep")
+    classes = (
+        "LoraConfig", "LoraExperiment", "Gate", "CheckpointStore", "AdapterPool", "AdapterRegistry",
+        "Sampler", "InProcessBackend", "PeftBackend", "TinkerBackend",
+    )  # fmt: skip
+    names = {"create_experiment", "export_adapter", *classes, *functions}
+    assert set(crucible_lora.__all__) == names | {f"{name}_sync" for name in functions}
+
+
 def test_no_module_takes_the_place_of_a_name():
     from pathlib import Path
 
@@ -75,6 +85,7 @@ def test_the_synchronous_twin_takes_the_same_arguments(plain, sync):
         errors.AdapterExistsError("a"),
         errors.AdapterNotFoundError("a", ("b",)),
         errors.ResumeMismatchError(["seed"]),
+        errors.ExportMismatchError(0.5, 3.0, 1e-4),
         errors.ContextLengthError(3, 4),
         errors.BaseModelNotFoundError("x", ["a", "b"]),
         errors.SessionClosedError(),
@@ -127,3 +138,39 @@ def test_spans_tell_what_happened_and_never_a_text(tmp_path):
     told = " ".join(str(v) for span in spans.values() for v in span.attributes.values())
     assert "Study" not in told
     assert trace.get_tracer_provider() is not provider
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_texts_are_in_spans_only_on_request(tmp_path, capture):
+    import json
+
+    import anyio
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.trace import SpanKind
+
+    from crucible_lora import create_experiment, tracing
+    from crucible_lora.demo import demo_findings
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    experiment = create_experiment(
+        "texts", {"base_model": "reference", "rank": 2}, directory=tmp_path, capture_content=capture
+    )
+    train_sync(experiment, demo_findings(8), epochs=1)
+    model = experiment.sampler()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing, "_TRACER", provider.get_tracer("test"))
+        anyio.run(lambda: model.generate("secret", max_tokens=3))
+    (span,) = exporter.get_finished_spans()
+    assert span.name == "crucible.lora.sample"
+    assert span.kind == SpanKind.INTERNAL
+    assert span.attributes["gen_ai.usage.output_tokens"] <= 3
+    assert "crucible.cost_usd" not in span.attributes  # unknown is left out
+    told = " ".join(str(v) for v in span.attributes.values())
+    assert ("secret" in told) is capture
+    if capture:
+        (asked,) = json.loads(span.attributes["gen_ai.input.messages"])
+        assert asked == {"role": "user", "parts": [{"type": "text", "content": "secret"}]}

@@ -1,5 +1,6 @@
 import warnings
 
+import anyio
 import numpy as np
 import peft
 import pytest
@@ -9,11 +10,16 @@ import transformers
 from crucible_lora import (
     LoraConfig,
     PeftBackend,
+    Sampler,
     create_experiment,
     evaluate_sync,
     resume_sync,
     train_sync,
 )
+from crucible_lora.backends.bases import choose_attention
+from crucible_lora.backends.rows import packed
+from crucible_lora.backends.torch_decoding import CachedDecoder
+from crucible_lora.backends.torch_state import TorchSettings
 from crucible_lora.demo import demo_findings, findings_schema
 from crucible_lora.errors import (
     BaseModelNotFoundError,
@@ -225,9 +231,9 @@ async def test_the_log_probabilities_of_an_answer_are_those_of_the_forward_pass(
     assert (await session.sampler(path).generate("say it")).text == "abc"
     prompt = prompt_tokens(chat("say it", ""), session.tokenizer)
     for temperature in (0.0, 2.0):  # one token at a time with a cache, and all at once without
-        answer = await session.complete(
-            prompt, adapter=path, max_tokens=12, temperature=temperature, top_p=1.0, top_k=None,
-            seed=4, stop=(),
+        (answer,) = await session.complete(
+            [prompt], adapter=path, max_tokens=12, temperature=temperature, top_p=1.0, top_k=None,
+            seeds=[4], stop=(),
         )  # fmt: skip
         tokens = np.array([*prompt, *answer.tokens])
         weights = (np.arange(len(tokens)) >= len(prompt)).astype(np.float32)
@@ -424,3 +430,325 @@ async def test_every_loss_trains_the_tiny_model_and_its_parts_add_up():
     flow = GradFlow()(first.gradients)
     layers = [name for name, _ in flow["layers"] if "layers" in name]
     assert [name.rpartition("layers.")[2] for name in layers] == ["0", "1"]
+
+
+async def test_adapters_of_one_backend_share_their_base_in_memory():
+    import gc
+
+    shared = backend()
+    one = await shared.create(config(rank=4), seed=0)
+    other = await shared.create(config(rank=8, target_modules="attention"), seed=1)
+    alone = await backend().create(config(rank=4), seed=0)
+
+    def frozen(session):
+        named = session._model.named_parameters()
+        return {p.data_ptr() for n, p in named if ".base_layer." in n or "embed_tokens" in n}
+
+    assert frozen(one) & frozen(other)
+    assert not frozen(one) & frozen(alone)
+    batch = [lay_out("x", chat("one", "first answer"), one.tokenizer)]
+    before = await other.forward(batch)
+    for _ in range(5):
+        await one.train_step(batch, update=update())
+        await alone.train_step(batch, update=update())
+    after = await other.forward(batch)
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    equal = zip(await one.forward(batch), await alone.forward(batch), strict=True)
+    assert all(np.array_equal(a, b) for a, b in equal)  # the same as without company
+    assert len(shared._bases._loaded) == 1
+    del one, other
+    gc.collect()
+    assert len(shared._bases._loaded) == 0  # and gone with the last of them
+
+
+async def test_answers_written_together_are_those_written_alone(trained):
+    session, path = trained
+    prompts = [prompt_tokens(chat(q, ""), session.tokenizer) for q in ("say it", "go", "x" * 30)]
+    how = {"adapter": path, "max_tokens": 12, "top_p": 0.9, "top_k": 50, "stop": ()}
+    for temperature in (0.0, 0.8):
+        together = await session.complete(prompts, temperature=temperature, seeds=[1, 2, 3], **how)
+        for i, prompt in enumerate(prompts):
+            (alone,) = await session.complete(
+                [prompt], temperature=temperature, seeds=[i + 1], **how
+            )
+            assert together[i].tokens == alone.tokens
+            assert together[i].finish == alone.finish
+            np.testing.assert_allclose(together[i].logprobs, alone.logprobs, atol=1e-4)
+
+
+async def test_a_model_that_cannot_read_prompts_together_writes_one_answer_at_a_time(
+    trained, monkeypatch
+):
+    session, path = trained
+
+    def no_mask(decoder, prompts):  # as a layer with a state of its own, which reads the padding
+        decoder._seen = None
+        return found(decoder, prompts)
+
+    found = CachedDecoder._read
+    monkeypatch.setattr(CachedDecoder, "_read", no_mask)
+    monkeypatch.setattr(session, "_together", None)
+    prompts = [prompt_tokens(chat(q, ""), session.tokenizer) for q in ("say it", "go on")]
+    how = {"adapter": path, "max_tokens": 8, "top_p": 1.0, "top_k": None, "stop": (), "temperature": 0.0}  # fmt: skip
+    both = await session.complete(prompts, seeds=[0, 0], **how)
+    assert session._together is False
+    for prompt, answer in zip(prompts, both, strict=True):
+        assert answer == (await session.complete([prompt], seeds=[0], **how))[0]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_sampler_answers_together_what_waits_together(trained, monkeypatch):
+    session, path = trained
+    sizes, real = [], session.complete
+
+    async def counted(prompts, /, **options):
+        sizes.append(len(prompts))
+        return await real(prompts, **options)
+
+    monkeypatch.setattr(session, "complete", counted)
+    one = Sampler(session, path, name="one")
+    four = Sampler(session, path, name="four", batch=4)
+    answers = {}
+
+    async def ask(model, i):
+        text = f"say it {i % 5}"
+        found = await model.generate(text, temperature=0.8, max_tokens=6, seed=i)
+        answers[model.name, i] = found.text
+
+    for model in (one, four):
+        async with anyio.create_task_group() as group:
+            for i in range(9):
+                group.start_soon(ask, model, i)
+    assert [answers["four", i] for i in range(9)] == [answers["one", i] for i in range(9)]
+    assert sizes[:9] == [1] * 9
+    assert sum(sizes[9:]) == 9
+    assert max(sizes[9:]) == 4
+
+
+async def test_a_request_that_fails_does_not_take_those_beside_it_along(trained):
+    session, path = trained
+    model, found = Sampler(session, path, name="model", batch=4), []
+
+    async def ask(text):
+        try:
+            found.append((await model.generate(text, max_tokens=12)).text)
+        except ContextLengthError:
+            found.append("too long")
+
+    async with anyio.create_task_group() as group:
+        for text in ("say it", "x" * 3000, "go"):
+            group.start_soon(ask, text)
+    assert sorted(found) == ["abc", "too long", "xyz"]
+
+
+async def test_who_waits_gets_an_answer_though_the_one_who_asked_for_all_is_gone(trained):
+    session, path = trained
+    model, found = Sampler(session, path, name="model", batch=4), []
+
+    async def ask():
+        found.append((await model.generate("say it", max_tokens=12)).text)
+
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as first:
+            async with anyio.create_task_group() as doomed:
+                doomed.start_soon(ask)
+                await anyio.lowlevel.checkpoint()
+                group.start_soon(ask)
+                await anyio.lowlevel.checkpoint()
+                first.cancel()
+    assert "abc" in found
+    assert set(found) == {"abc"}
+
+
+def rows_of(session, batch, *, width):
+    return session._rows(batch, pack_to=width)
+
+
+def pairs(n=8):
+    return [(f"question {i}", "answer " * (1 + i % 4)) for i in range(n)]
+
+
+async def test_packed_examples_have_the_loss_and_gradient_of_separate_ones():
+    found = {}
+    for width in (None, 128, 4096):
+        session = await backend().create(config(), seed=0)
+        batch = [lay_out(str(i), chat(q, a), session.tokenizer) for i, (q, a) in enumerate(pairs())]
+        steps = [await session.train_step(batch, update=update(pack_to=width)) for _ in range(3)]
+        found[width] = [(s.loss, s.grad_norm) for s in steps]
+        if width is not None:
+            rows = rows_of(session, batch, width=width)
+            assert rows.ids.shape[1] <= width
+            assert len(rows.ids) < len(batch)
+    np.testing.assert_allclose(found[128], found[None], rtol=1e-5)
+    np.testing.assert_allclose(found[4096], found[None], rtol=1e-5)
+
+
+async def test_positions_without_the_mask_would_let_packed_examples_see_each_other():
+    session = await backend().create(config(), seed=0)
+    batch = [lay_out(str(i), chat(q, a), session.tokenizer) for i, (q, a) in enumerate(pairs())]
+    for _ in range(5):
+        await session.train_step(batch, update=update())
+    losses = {}
+    with torch.inference_mode():
+        for mask in (True, False):
+            rows = rows_of(session, batch, width=4096)
+            if not mask:
+                del rows.extra["attention_mask"]
+                # As where a cache is made: transformers then no longer looks at the positions.
+                rows.extra["position_ids"] = rows.extra["position_ids"]
+                rows.extra["attention_mask"] = torch.ones_like(rows.ids)
+            logp = torch.log_softmax(session._logits(rows).double(), -1)
+            wanted = np.concatenate([e.tokens[e.targets()] for e in batch])
+            losses[mask] = -float(logp[np.arange(len(wanted)), wanted].mean())
+    separate = -float(np.concatenate(await session.forward(batch)).mean())
+    assert losses[True] == pytest.approx(separate, rel=1e-5)
+    assert abs(losses[False] / separate - 1) > 1e-3
+
+
+async def test_a_model_whose_layers_ignore_the_mask_does_not_pack(monkeypatch):
+    session = await backend().create(config(), seed=0)
+
+    def without(*arguments, **options):
+        rows = packed(*arguments, **options)
+        rows.extra["attention_mask"] = None
+        rows.extra["position_ids"] = None
+        return rows
+
+    monkeypatch.setattr("crucible_lora.backends.peft_session.packed", without)
+    batch = [lay_out("x", chat("q", "answer"), session.tokenizer)]
+    with pytest.raises(UnsupportedOptionError, match="do not keep packed examples apart"):
+        await session.train_step(batch, update=update(pack_to=64))
+
+
+async def test_flash_attention_is_told_where_packed_examples_begin():
+    batch = [
+        Example(item_id=str(n), tokens=np.arange(n), weights=(np.arange(n) > 0).astype(np.float32))
+        for n in (3, 5)
+    ]
+    rows = packed(batch, width=4, device=torch.device("cpu"), dtype=torch.float32, varlen=True)
+    assert rows.ids.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4]]
+    assert rows.extra["position_ids"].tolist() == rows.ids.tolist()
+    assert rows.extra["cu_seq_lens_q"].tolist() == rows.extra["cu_seq_lens_k"].tolist() == [0, 3, 8]
+    assert rows.extra["max_length_q"] == 5
+    assert rows.column.tolist() == [0, 1, 3, 4, 5, 6]
+
+
+async def test_computing_layers_again_changes_no_bit():
+    found = []
+    for again in (False, True):
+        session = await backend(gradient_checkpointing=again).create(config(dropout=0.1), seed=0)
+        batch = [lay_out(str(i), chat(q, a), session.tokenizer) for i, (q, a) in enumerate(pairs())]
+        steps = [await session.train_step(batch, update=update(micro_batch=4)) for _ in range(3)]
+        found.append([(s.loss, s.grad_norm) for s in steps])
+    assert found[0] == found[1]
+
+
+async def test_layers_compute_again_only_where_asked(monkeypatch):
+    session = await backend(gradient_checkpointing=True).create(config(), seed=0)
+    calls = count_calls(session, monkeypatch)
+    batch = [lay_out("x", chat("q", "answer"), session.tokenizer)]
+    await session.train_step(batch, update=update())
+    assert calls == [0, 1, 1, 0]
+    calls.clear()
+    await session.forward(batch)
+    assert calls == [0, 1]
+
+
+def count_calls(session, monkeypatch):
+    calls = []
+    for i, layer in enumerate(session._layers):
+        real = layer.self_attn.forward
+
+        def counted(*arguments, real=real, i=i, **options):
+            calls.append(i)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(layer.self_attn, "forward", counted)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+async def test_a_step_that_runs_out_of_memory_is_repeated_once_with_less(error, monkeypatch):
+    lean = await backend(gradient_checkpointing=True).create(config(dropout=0.1), seed=0)
+    session = await backend().create(config(dropout=0.1), seed=0)
+    batch = [lay_out(str(i), chat(q, a), session.tokenizer) for i, (q, a) in enumerate(pairs())]
+    real, tries = session._logits, []
+
+    def scarce(rows):
+        tries.append(session._recompute)
+        logits = real(rows)  # which draws a mask of dropout already
+        if len(tries) == 2:  # the second half of the first try
+            raise error
+        return logits
+
+    monkeypatch.setattr(session, "_logits", scarce)
+    ours = [await session.train_step(batch, update=update(micro_batch=4)) for _ in range(2)]
+    theirs = [await lean.train_step(batch, update=update(micro_batch=4)) for _ in range(2)]
+    assert [(s.loss, s.grad_norm) for s in ours] == [(s.loss, s.grad_norm) for s in theirs]
+    assert tries == [False, False, True, True, True, True]
+    assert session.notes == ("gradient checkpointing was switched on: memory ran out without it",)
+
+
+async def test_out_of_memory_is_told_where_nothing_is_left_to_try(monkeypatch):
+    for options in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}):
+        session = await backend(**options).create(config(), seed=0)
+
+        def scarce(rows):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(session, "_logits", scarce)
+        batch = [lay_out("x", chat("q", "answer"), session.tokenizer)]
+        with pytest.raises(torch.OutOfMemoryError):
+            await session.train_step(batch, update=update())
+
+
+async def test_deterministic_holds_while_it_computes_and_not_longer(monkeypatch):
+    session = await backend(deterministic=True).create(config(), seed=0)
+    seen, real = [], session._logits
+
+    def watched(rows):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return real(rows)
+
+    monkeypatch.setattr(session, "_logits", watched)
+    await session.train_step(
+        [lay_out("x", chat("q", "answer"), session.tokenizer)], update=update()
+    )
+    assert seen == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
+    cuda = torch.device("cuda")
+    with pytest.raises(UnsupportedOptionError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8"):
+        TorchSettings(deterministic=True).check(cuda)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    TorchSettings(deterministic=True).check(cuda)
+
+
+def test_flash_attention_is_for_cuda_and_for_who_has_it(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert choose_attention("auto", cpu) == "sdpa"
+    with pytest.raises(UnsupportedOptionError, match="on a CUDA device alone"):
+        choose_attention("flash_attention_2", cpu)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_attention("auto", cuda) == "sdpa"
+    with pytest.raises(UnsupportedOptionError, match="flash-attn is not installed"):
+        choose_attention("flash_attention_2", cuda)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert choose_attention("auto", cuda) == "flash_attention_2"
+
+
+def test_packing_trains_the_same_and_is_refused_where_it_cannot(tmp_path):
+    histories = []
+    for packing in (False, True):
+        experiment = create_experiment(f"p{packing}", TINY, backend=backend(), directory=tmp_path)
+        report = train_sync(experiment, demo_findings(32), epochs=1, packing=packing)
+        histories.append([row.loss for row in report.history])
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-5)
+    plain = create_experiment("plain", {"base_model": "reference"}, directory=tmp_path)
+    with pytest.raises(UnsupportedOptionError, match="'in-process' cannot honour packing=True"):
+        train_sync(plain, demo_findings(32), packing=True)

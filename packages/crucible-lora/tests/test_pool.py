@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +118,16 @@ def test_an_adapter_that_is_no_longer_what_it_was_does_not_open(registry, tmp_pa
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(CheckpointCorruptError):
+        registry.open("one")
+    # A whole and sealed checkpoint, but another one under the same name.
+    other = create_experiment(
+        "c", {"base_model": "reference", "rank": 2}, directory=tmp_path / "lora", seed=1
+    )
+    train_sync(other, demo_findings(8), epochs=1)
+    shutil.rmtree(file.parent)
+    shutil.copytree(other.checkpoints().get("latest").path, file.parent)
+    assert experiment.checkpoints().get("step-000001").step == 1
+    with pytest.raises(CheckpointCorruptError, match="step-000001: SHA-256"):
         registry.open("one")
     experiment.checkpoints().delete("step-000002")
     with pytest.raises(CheckpointNotFoundError, match="is gone"):

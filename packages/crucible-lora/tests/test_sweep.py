@@ -30,9 +30,10 @@ class Counting(InProcessBackend):
     """Counts the updates that were really made."""
 
     def __init__(self):
-        self.updates = 0
+        self.updates = self.opened = 0
 
     def _counted(self, session):
+        self.opened += 1
         step = session.train_step
 
         async def counting(batch, /, *, update):
@@ -82,6 +83,12 @@ def test_draws_are_different_and_spread_over_their_range():
     assert sorted(p["rank"] for p in every) == [1, 2, 3]
     with pytest.raises(ValueError, match="`n` must be <= the 3 combinations of `space`, got 4"):
         draw({"rank": [1, 2, 3]}, 4, seed=0, name="x")
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = check_space({"rank": list(np.array([2, 4]))}, method="grid")
+    assert [type(v) for v in found["rank"]] == [int, int]
+    assert len(run_id("x", {"rank": found["rank"][0]}, 0)) == 12
 
 
 @pytest.mark.parametrize(
@@ -207,7 +214,7 @@ async def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path):
     assert second.updates == 4 * 8 - 8 - 1 + 1  # the ninth was behind no checkpoint
     third = Counting()
     again = await sweep("s", CONFIG, directory=tmp_path / "b", backend=third, **options)
-    assert third.updates == 0
+    assert (third.updates, third.opened) == (0, 0)  # nothing was even scored again
     assert again.to_dict() == resumed.to_dict()  # the test items were not asked again
 
 
@@ -225,8 +232,15 @@ async def test_halving_goes_on_from_checkpoints_under_one_schedule(tmp_path):
     assert sorted({c.steps for c in report.ranking}) == [10, 30, 90, 270]
     assert report.optimism is None
     assert "`test` tells" in report.optimism_reason
-    folder = next((tmp_path).glob("sweep-*/runs/*" + report.runs[0].experiment_id[-8:]))
-    assert folder.is_dir()
+    for now, later in ((10, 30), (30, 90), (90, 270)):  # those that went on were the best
+        files = {
+            p.stem.partition("-")[0]: p for p in tmp_path.glob(f"sweep-*/results/*-{now}.json")
+        }
+        values = {run: json.loads(p.read_text())["value"] for run, p in files.items()}
+        went_on = {
+            p.stem.partition("-")[0] for p in tmp_path.glob(f"sweep-*/results/*-{later}.json")
+        }
+        assert went_on == set(sorted(values, key=lambda r: (values[r], r))[: len(went_on)])
     # The schedule is that of 270 updates all along: the winner's rate falls to nothing at its end.
     winner = next(run for run in report.runs if run.run_id == report.best.run_ids[0])
     from crucible_lora import LoraExperiment

@@ -31,9 +31,9 @@ from crucible_lora.errors import (
 from crucible_lora.formats import ChatFormat, PlainFormat
 from crucible_lora.loss_registry import LossRegistry, composite
 from crucible_lora.losses import CrossEntropy
-from crucible_lora.options import EarlyStopping
+from crucible_lora.options import EarlyStopping, gate_on
 from crucible_lora.results import TrainingReport
-from crucible_lora.schemas import JsonSchema
+from crucible_lora.schemas import CLAIM_LINES, JsonSchema
 
 pytestmark = pytest.mark.anyio
 CONFIG = {"base_model": "reference", "rank": 4, "lr": 1e-2, "lora_dropout": 0.05}
@@ -436,6 +436,14 @@ GOOD = [{"id": str(i), "input": f"q{i}", "expected": "a"} for i in range(40)]
         ),
         ({"dataset": []}, "`dataset` must not be empty"),
         ({"quality_targets": {"schema_compliance": 0.9}}, "needs a `schema`"),
+        (
+            {"quality_targets": {"citation_accuracy": 0.9}, "schema": SCHEMA},
+            "'citation_accuracy' needs a `schema` with citations: give one",
+        ),
+        (
+            {"quality_targets": {"mean_entailment": 0.5}, "schema": CLAIM_LINES},
+            "needs an `entailment`, which `evaluate` takes",
+        ),
         ({"quality_targets": {"compliance": 0.9}}, "metric 'compliance' must be one of"),
         ({"quality_targets": {"nll": 0.9}}, "metric 'nll' must be one of"),
         ({"quality_targets": {"exact_match": 1.0}}, "exactly 1"),
@@ -615,3 +623,26 @@ async def test_a_backend_that_cannot_tell_the_likeliest_token_says_so(make):
     rule = EarlyStopping(metric="token_accuracy", direction="max")
     with pytest.raises(UnsupportedOptionError, match="early_stopping"):
         await train(make(backend=Narrow()), GOOD, early_stopping=rule)
+
+
+def test_targets_become_gates_in_the_direction_of_their_metric():
+    targets = {
+        "schema_compliance": 0.95,
+        "citation_invalid_rate": 0.05,
+        "entailment_pass_rate": 0.45,
+        "similarity_pass_rate": 0.35,
+        "overall_pass_rate": 0.45,
+    }
+    gates = [gate_on(metric, target) for metric, target in targets.items()]
+    assert [g.direction for g in gates] == ["min", "max", "min", "min", "min"]
+    assert [g.primary for g in gates] == [True, True, False, False, True]
+
+
+async def test_a_run_that_had_stopped_early_stops_where_it_did_when_resumed(make):
+    rule = EarlyStopping(patience=2, min_delta=100.0)
+    options = {"epochs": 4, "early_stopping": rule, "evaluate_every": 2}
+    experiment = make()
+    report = await train(experiment, demo_findings(40), **options)
+    again = await resume(experiment)
+    assert (again.steps, again.stopped) == (report.steps, "early_stopping")
+    assert again.checkpoints == report.checkpoints

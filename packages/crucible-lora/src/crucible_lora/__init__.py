@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crucible_lora.backends.inprocess import InProcessBackend
     from crucible_lora.backends.peft import PeftBackend
+    from crucible_lora.backends.tinker import TinkerBackend
     from crucible_lora.checkpoints import CheckpointStore
     from crucible_lora.config import LoraConfig
     from crucible_lora.evaluating import evaluate, evaluate_sync
     from crucible_lora.experiment import LoraExperiment, create_experiment
+    from crucible_lora.export import export_adapter
     from crucible_lora.gates import Gate
     from crucible_lora.learning import train, train_sync
     from crucible_lora.pool import AdapterPool
@@ -31,9 +33,11 @@ __all__ = [
     "LoraExperiment",
     "PeftBackend",
     "Sampler",
+    "TinkerBackend",
     "create_experiment",
     "evaluate",
     "evaluate_sync",
+    "export_adapter",
     "resume",
     "resume_sync",
     "sweep",
@@ -46,10 +50,12 @@ __all__ = [
 _HOME = {
     "backends.inprocess": ("InProcessBackend",),
     "backends.peft": ("PeftBackend",),
+    "backends.tinker": ("TinkerBackend",),
     "checkpoints": ("CheckpointStore",),
     "config": ("LoraConfig",),
     "evaluating": ("evaluate", "evaluate_sync"),
     "experiment": ("LoraExperiment", "create_experiment"),
+    "export": ("export_adapter",),
     "gates": ("Gate",),
     "learning": ("train", "train_sync"),
     "pool": ("AdapterPool",),

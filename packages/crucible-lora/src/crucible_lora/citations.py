@@ -33,6 +33,18 @@ class Evidence:
         """Whether citations can be told right from wrong."""
         return self.gold is not None or self.documents is not None
 
+    @property
+    def expected(self) -> int:
+        """Number of citations that a right answer has.
+
+        Those of the expected answer, or else one for each gold document; without gold, one for each
+        claim.
+        """
+        cited = sum(len(claim.citations) for claim in self.claims)
+        if cited or self.gold is None:
+            return cited or len(self.claims)
+        return len(frozenset().union(*self.gold.values()))
+
     def text_of(self, claim: Claim | None) -> str:
         """Return the texts that a claim cites, one after the other."""
         cited = () if claim is None else claim.citations
@@ -76,16 +88,12 @@ def citation_scores(
     -----
     A citation is valid if its id is in the corpus and in the gold evidence of its claim; without
     gold, if the document has at least 30 % of the claim's content words. Accuracy is valid / max(
-    expected, produced), and 1 where nothing was expected or produced. Without gold one citation is
-    expected for each claim.
+    expected, produced), and 1 where nothing was expected or produced.
     """
     names = ("citation_accuracy", "citation_precision", "citation_recall", "citation_invalid_rate")
     if not evidence.judged:
         return dict.fromkeys(names)
-    if evidence.gold is None:
-        expected = len(evidence.claims)
-    else:
-        expected = sum(len(ids) for ids in evidence.gold.values())
+    expected = evidence.expected
     made = [(claim, cited) for claim in produced or () for cited in dict.fromkeys(claim.citations)]
     valid = sum(_is_valid(claim, cited, evidence, question) for claim, cited in made)
     if produced is None:

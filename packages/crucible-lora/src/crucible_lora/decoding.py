@@ -1,6 +1,7 @@
 """One token after the other: arg max, or draws from a generator of this request's own."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,71 +13,105 @@ from crucible_lora.ports import Continuation, Floats, Tokenizer
 
 
 class Decoder(Protocol):
-    """A model that remembers what it has read."""
+    """A model that remembers what it has read of some prompts."""
 
-    def start(self, tokens: Sequence[int], /) -> Floats:
-        """Read a prompt and return the logits of the next token."""
+    def start(self, prompts: Sequence[Sequence[int]], /) -> Floats:
+        """Read prompts and return the logits of each one's next token, shape (prompts, V)."""
         ...
 
-    def advance(self, token: int, /) -> Floats:
-        """Read one more token and return the logits of the next."""
+    def advance(self, rows: Sequence[int], tokens: Sequence[int], /) -> Floats:
+        """Read one more token for some rows of the last logits, and forget the others.
+
+        Returns the logits of the next tokens, shape (rows, V).
+        """
         ...
 
 
-def decode(
-    decoder: Decoder,
-    prompt: Sequence[int],
-    *,
-    tokenizer: Tokenizer,
-    context: int | None,
-    max_tokens: int,
-    temperature: float,
-    top_p: float,
-    top_k: int | None,
-    seed: int | None,
-    stop: Sequence[str],
-    cancelled: Callable[[], bool],
-) -> Continuation:
-    """Continue a prompt.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """How tokens are chosen, and where an answer ends."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Answer:
+    """One answer in progress.
 
     Raises
     ------
     ContextLengthError
         If not one token fits behind the prompt. An answer that reaches the limit ends there.
     """
-    room = max_tokens
-    if context is not None:
-        if len(prompt) >= context:
-            raise ContextLengthError(context, len(prompt) + 1)
-        room = min(max_tokens, context - len(prompt))
-    rng = np.random.default_rng(seed)
-    tokens: list[int] = []
-    logprobs: list[float] = []
-    finish: Literal["stop", "length"] = "length"
-    text: str | None = None
-    logits = decoder.start(prompt)
-    while True:
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        how: Choice,
+        *,
+        seed: int | None,
+        tokenizer: Tokenizer,
+        context: int | None,
+    ) -> None:
+        self.prompt = prompt
+        self._how, self._tokenizer = how, tokenizer
+        self._room = how.max_tokens
+        if context is not None:
+            if len(prompt) >= context:
+                raise ContextLengthError(context, len(prompt) + 1)
+            self._room = min(self._room, context - len(prompt))
+        self._rng = np.random.default_rng(seed)
+        self._tokens: list[int] = []
+        self._logprobs: list[float] = []
+        self._finish: Literal["stop", "length"] = "length"
+        self._text: str | None = None
+
+    def take(self, logits: Floats) -> int | None:
+        """Choose the next token and return it, or None if the answer ends with it."""
         logp = log_softmax(logits)
-        token = choose(logp, temperature=temperature, top_p=top_p, top_k=top_k, rng=rng)
-        tokens.append(token)
-        logprobs.append(float(logp[token]))
-        if token in tokenizer.ends:
-            finish = "stop"
-            break
-        if stop:
-            text = _cut(tokenizer.decode(tokens), stop)
-            if text is not None:
-                finish = "stop"
-                break
-        if len(tokens) >= room or cancelled():
-            break
-        logits = decoder.advance(token)
-    return Continuation(
-        tokens=tuple(tokens),
-        logprobs=tuple(logprobs),
-        text=tokenizer.decode(tokens) if text is None else text,
-        finish=finish,
-    )
+        how = self._how
+        token = choose(
+            logp, temperature=how.temperature, top_p=how.top_p, top_k=how.top_k, rng=self._rng
+        )
+        self._tokens.append(token)
+        self._logprobs.append(float(logp[token]))
+        if token in self._tokenizer.ends:
+            self._finish = "stop"
+            return None
+        if how.stop:
+            self._text = cut_at(self._tokenizer.decode(self._tokens), how.stop)
+            if self._text is not None:
+                self._finish = "stop"
+                return None
+        return token if len(self._tokens) < self._room else None
+
+    def continuation(self) -> Continuation:
+        """Return what was written."""
+        text = self._tokenizer.decode(self._tokens) if self._text is None else self._text
+        return Continuation(
+            tokens=tuple(self._tokens),
+            logprobs=tuple(self._logprobs),
+            text=text,
+            finish=self._finish,
+        )
+
+
+def decode(
+    decoder: Decoder, answers: Sequence[Answer], *, cancelled: Callable[[], bool]
+) -> list[Continuation]:
+    """Continue prompts, all at once; each draws from a generator of its own."""
+    logits = decoder.start([a.prompt for a in answers])
+    going = list(answers)
+    while True:
+        tokens = [a.take(row) for a, row in zip(going, logits, strict=True)]
+        rows = [i for i, token in enumerate(tokens) if token is not None]
+        if not rows or cancelled():
+            return [a.continuation() for a in answers]
+        going = [going[i] for i in rows]
+        logits = decoder.advance(rows, [t for t in tokens if t is not None])
 
 
 def choose(
@@ -105,6 +140,7 @@ def choose(
     return min(drawn, int(np.flatnonzero(weights)[-1]))
 
 
-def _cut(text: str, stop: Sequence[str]) -> str | None:
+def cut_at(text: str, stop: Sequence[str]) -> str | None:
+    """Return a text up to the first of some marks, or None if it has none of them."""
     found = [at for at in (text.find(mark) for mark in stop) if at >= 0]
     return text[: min(found)] if found else None

@@ -12,6 +12,7 @@ LoraError
     CheckpointWriteError      the disk refused; earlier checkpoints are intact
     AdapterExistsError        a registry or pool has that name already
     AdapterNotFoundError
+    ExportMismatchError       what was exported does not compute the same
     ResumeMismatchError       the run was started with other data, options or backend
     ContextLengthError        a prompt longer than the model's context
     BaseModelNotFoundError
@@ -150,6 +151,19 @@ class AdapterNotFoundError(LoraError):
         self.name = name
         self.available = tuple(available)
         super().__init__(f"no adapter {name!r}; there are: {', '.join(self.available) or 'none'}")
+
+
+class ExportMismatchError(LoraError):
+    """What was exported does not compute the same; nothing of it is left."""
+
+    def __init__(self, difference: float, largest_logit: float, limit: float) -> None:
+        self.difference = difference
+        self.largest_logit = largest_logit
+        self.limit = limit
+        super().__init__(
+            f"logits of the export differ by {difference:g} from the adapter's, which is more than "
+            f"{limit:g} of the largest, {largest_logit:g}"
+        )
 
 
 class ResumeMismatchError(LoraError):

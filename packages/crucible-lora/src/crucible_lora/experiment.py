@@ -49,6 +49,7 @@ class LoraExperiment:
     description: str
     tags: tuple[str, ...]
     metadata: Mapping[str, Any]
+    capture_content: bool = False
 
     @property
     def backend_name(self) -> str:
@@ -111,6 +112,7 @@ class LoraExperiment:
             name=name,
             system=format.system if isinstance(format, ChatFormat) else None,
             plain=isinstance(format, PlainFormat),
+            capture_content=self.capture_content,
         )
 
     def job(
@@ -197,9 +199,20 @@ class LoraExperiment:
 
     @classmethod
     def open(
-        cls, path: Path | str, *, backend: Backend | Literal["auto"] = "auto"
+        cls,
+        path: Path | str,
+        *,
+        backend: Backend | Literal["auto"] = "auto",
+        capture_content: bool = False,
     ) -> "LoraExperiment":
         """Return an experiment from its folder.
+
+        Parameters
+        ----------
+        path : path
+        backend : Backend or "auto"
+        capture_content : bool
+            Record prompts and answers of samplers in spans; it is not stored.
 
         Raises
         ------
@@ -223,6 +236,7 @@ class LoraExperiment:
             description=data["description"],
             tags=tuple(data["tags"]),
             metadata=data["metadata"],
+            capture_content=capture_content,
         )
 
 
@@ -236,6 +250,7 @@ def create_experiment(
     tags: Sequence[str] = (),
     metadata: Mapping[str, Json] | None = None,
     seed: int = 0,
+    capture_content: bool = False,
 ) -> LoraExperiment:
     """Make an experiment, or find the one of the same name, configuration, backend and seed.
 
@@ -252,6 +267,8 @@ def create_experiment(
         For people; they change nothing.
     seed : int, >= 0
         Of the adapter's first weights, of dropout and of the order of items.
+    capture_content : bool
+        Record prompts and answers of samplers in spans; without it no text is ever in one.
 
     Raises
     ------
@@ -284,6 +301,7 @@ def create_experiment(
         description=description,
         tags=tuple(tags),
         metadata=dict(metadata or {}),
+        capture_content=capture_content,
     )
     content = {
         "schema": _SCHEMA,

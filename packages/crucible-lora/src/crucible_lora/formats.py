@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from crucible_lora.items import TrainingItem
 from crucible_lora.records import Record
@@ -92,7 +92,90 @@ class Gsm8kFormat(Record):
         return Conversation(messages=(message,), completion=completion)
 
 
-_STORED = (ChatFormat, PlainFormat, Gsm8kFormat)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SciFactFormat(Record):
+    """SciFact: claim and evidence, then verdict and the documents that it rests on.
+
+    Parameters
+    ----------
+    style : {"json", "claim_lines"}
+        `{"verdict": "SUPPORTS", "citations": [4983]}`, or `CLAIM[c1]: ... (citing 4983)`, a line
+        for each document.
+
+    Notes
+    -----
+    `expected` is the label; the documents are the keys of `metadata["evidence"]`, ascending. Their
+    ids are marked, for a loss that weighs citations.
+    """
+
+    style: Literal["json", "claim_lines"] = "json"
+
+    def __post_init__(self) -> None:
+        if self.style not in ("json", "claim_lines"):
+            raise ValueError(f"`style` must be json or claim_lines, got {self.style!r}")
+
+    def __call__(self, item: TrainingItem, /) -> Conversation:
+        """Return the conversation to learn.
+
+        Raises
+        ------
+        ValueError
+            If an id of a document is no number; with claim lines, if the item has no evidence.
+        """
+        evidence = f"\nEvidence: {item.context}" if item.context is not None else ""
+        message = {"role": "user", "content": f"Claim: {item.input}{evidence}\n\nVerdict:"}
+        documents = _documents(item)
+        if self.style == "json":
+            answer = {"verdict": as_text(item.expected), "citations": documents}
+            completion = json.dumps(answer, ensure_ascii=False)
+            start = completion.rindex("[")
+            spans = _spans(completion, documents, start)
+        else:
+            if not documents:
+                raise ValueError(
+                    f"`metadata` must have evidence to cite, item {item.id!r} has none"
+                )
+            lines = [f"CLAIM[c{n}]: {item.input} (citing {d})" for n, d in enumerate(documents, 1)]
+            completion = "\n".join(lines)
+            starts = [sum(len(x) + 1 for x in lines[:n]) for n in range(len(lines))]
+            spans = tuple(
+                (at + len(line) - 1 - len(str(d)), at + len(line) - 1)
+                for at, line, d in zip(starts, lines, documents, strict=True)
+            )
+        return Conversation(messages=(message,), completion=completion, spans=spans)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeverFormat(Record):
+    """FEVER: the claim, then its label."""
+
+    def __call__(self, item: TrainingItem, /) -> Conversation:
+        """Return the conversation to learn."""
+        message = {"role": "user", "content": f"Claim: {item.input}\n\nVerify:"}
+        return Conversation(messages=(message,), completion=as_text(item.expected))
+
+
+def _documents(item: TrainingItem) -> list[int]:
+    try:
+        return sorted(int(document) for document in item.metadata.get("evidence") or {})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`metadata` must have evidence by number of document, item {item.id!r} has "
+            f"{item.metadata['evidence']!r}"
+        ) from error
+
+
+def _spans(text: str, numbers: list[int], start: int) -> tuple[tuple[int, int], ...]:
+    """Return where numbers stand in a text, one behind the other."""
+    spans = []
+    for number in map(str, numbers):
+        start = text.index(number, start)
+        spans.append((start, start + len(number)))
+        start += len(number)
+    return tuple(spans)
+
+
+_STORED = (ChatFormat, PlainFormat, Gsm8kFormat, SciFactFormat, FeverFormat)
 
 
 def format_to_dict(format: Formatter) -> dict[str, Any] | None:

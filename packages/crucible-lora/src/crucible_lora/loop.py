@@ -14,7 +14,7 @@ from crucible_lora import tracing
 from crucible_lora.batching import BatchPlan
 from crucible_lora.checkpoints import CheckpointStore
 from crucible_lora.config import LoraConfig
-from crucible_lora.errors import DivergedError
+from crucible_lora.errors import BackendError, DivergedError
 from crucible_lora.likelihood import mean_accuracy, mean_nll, perplexity
 from crucible_lora.options import TrainOptions
 from crucible_lora.ports import Example, LossFunction, Session, Update
@@ -111,6 +111,8 @@ class Loop:
                 if self.on_step is not None:
                     self.on_step(row)
                 await anyio.lowlevel.checkpoint()
+            except BackendError as error:
+                raise self._with_checkpoint(error) from error
             except BaseException:
                 # A failed update leaves none: its weights may be ahead of its history.
                 if self.state.step > before:
@@ -125,6 +127,17 @@ class Loop:
                 return await self._end("deadline")
         capped = last < self.plan.per_epoch * self.plan.epochs
         return await self._end("max_steps" if capped else "completed")
+
+    def _with_checkpoint(self, error: BackendError) -> BackendError:
+        """Return an error of a service that names what is left to go on from."""
+        there = self.store.list()
+        left = f"the last checkpoint is {there[-1].name}" if there else "no checkpoint was written"
+        return type(error)(
+            f"{error}; {left}",
+            backend=error.backend,
+            retryable=error.retryable,
+            request_id=error.request_id,
+        )
 
     async def _end(self, why: Stopped) -> Stopped:
         await to_the_end(self._checkpoint)

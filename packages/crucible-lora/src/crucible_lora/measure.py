@@ -90,17 +90,21 @@ async def measure(
     table = np.full((len(entries), samples, len(names)), np.nan)
     proxies = {name for name in names if scoring.is_proxy(name)}
     produced = failed = 0
+    wanted = [(entry, sample) for entry in entries for sample in range(samples)]
+    answers: list[tuple[Continuation | None, str | None]] = []
     for position, entry in enumerate(entries):
-        prompt = prompt_tokens(entry.conversation, session.tokenizer)
         for sample in range(samples):
-            answer, error = await _ask(
-                session,
-                prompt,
-                adapter=adapter,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                seed=_sample_seed(seed, entry.item.id, sample),
-            )
+            if len(answers) == position * samples + sample:
+                part = wanted[len(answers) : len(answers) + batch_size]
+                answers += await _ask(
+                    session,
+                    [prompt_tokens(e.conversation, session.tokenizer) for e, _ in part],
+                    adapter=adapter,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    seeds=[_sample_seed(seed, e.item.id, number) for e, number in part],
+                )
+            answer, error = answers[position * samples + sample]
             wrong = answer is None or not answer.text.strip() or answer.finish == "length"
             produced += answer is not None
             failed += wrong
@@ -143,27 +147,34 @@ async def measure(
 
 async def _ask(
     session: Session,
-    prompt: Sequence[int],
+    prompts: Sequence[Sequence[int]],
     *,
     adapter: Path | None,
     max_tokens: int,
     temperature: float,
-    seed: int,
-) -> tuple[Continuation | None, str | None]:
-    try:
-        answer = await session.complete(
-            prompt,
+    seeds: Sequence[int],
+) -> list[tuple[Continuation | None, str | None]]:
+    """Return an answer to each prompt, or why there is none."""
+    limit = math.inf if session.context is None else session.context
+    fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < limit]
+    found: list[tuple[Continuation | None, str | None]] = [
+        (None, None if n < limit else str(ContextLengthError(int(limit), n + 1)))
+        for n in map(len, prompts)
+    ]
+    if fitting:
+        answers = await session.complete(
+            [prompts[i] for i in fitting],
             adapter=adapter,
             max_tokens=max_tokens,
             temperature=temperature,
             top_p=1.0,
             top_k=None,
-            seed=seed,
+            seeds=[seeds[i] for i in fitting],
             stop=(),
         )
-    except ContextLengthError as error:
-        return None, str(error)
-    return answer, None
+        for i, answer in zip(fitting, answers, strict=True):
+            found[i] = (answer, None)
+    return found
 
 
 def _sample_seed(seed: int, item_id: str, sample: int) -> int:

@@ -197,13 +197,18 @@ class Sampling(Protocol):
         """Return the model's tokenizer."""
         ...
 
+    @property
+    def context(self) -> int | None:
+        """Return the longest sequence in tokens; None is no limit."""
+        ...
+
     def identity(self, adapter: Path | None, /) -> dict[str, object]:
         """Return what identifies the weights that answer: backend, base and adapter's SHA-256."""
         ...
 
     async def complete(
         self,
-        tokens: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         /,
         *,
         adapter: Path | None,
@@ -211,15 +216,17 @@ class Sampling(Protocol):
         temperature: float,
         top_p: float,
         top_k: int | None,
-        seed: int | None,
+        seeds: Sequence[int | None],
         stop: Sequence[str],
-    ) -> Continuation:
-        """Continue a prompt; `adapter=None` is the base model.
+    ) -> Sequence[Continuation]:
+        """Continue prompts, each with a seed of its own; `adapter=None` is the base model.
+
+        Several may be worked off together, which changes the last bits of a number at most.
 
         Raises
         ------
         ContextLengthError
-            If the prompt leaves no room.
+            If a prompt leaves no room.
         SessionClosedError
         """
         ...
@@ -236,11 +243,6 @@ class Session(Sampling, Protocol):
     @property
     def dtype(self) -> str:
         """Return the type of its base's numbers."""
-        ...
-
-    @property
-    def context(self) -> int | None:
-        """Return the longest sequence in tokens; None is no limit."""
         ...
 
     @property

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from crucible_lora import tracing
+from crucible_lora.errors import ContextLengthError
 from crucible_lora.formats import Conversation
+from crucible_lora.grouping import Grouping
 from crucible_lora.masking import prompt_tokens
-from crucible_lora.ports import Message, Sampling
+from crucible_lora.ports import Continuation, Message, Sampling
 
+_Request = tuple[Sequence[int], int | None]  # a prompt's tokens, and the seed of its answer
 Prompt = str | Sequence[Message]
 
 
@@ -46,17 +49,23 @@ class Sampler:
     name : str
     top_p : float, in (0, 1]
     top_k : int, >= 1, optional
+    batch : int, >= 1
+        Requests that wait at the same time are worked off together, up to so many: several times
+        faster. The last bits of a number may then depend on who else was waiting, so where two
+        tokens are nearly as likely, an answer may come out otherwise, rarely.
     price : (float, float), >= 0, optional
         US dollars for a million tokens in and out. Without it the cost of an answer is unknown.
     system : str, optional
         A system message for prompts that have none, as the adapter learned it.
     plain : bool
         Prompts are text without a chat template, as an adapter trained with `PlainFormat` wants.
+    capture_content : bool
+        Record prompts and answers in spans.
 
     Notes
     -----
-    Equal requests with equal seeds give equal texts, whatever runs beside them. The chosen tokens
-    come from a generator of the request's own.
+    With `batch=1`, equal requests with equal seeds give equal texts, whatever runs beside them. The
+    chosen tokens come from a generator of the request's own.
     """
 
     def __init__(
@@ -67,14 +76,18 @@ class Sampler:
         name: str,
         top_p: float = 1.0,
         top_k: int | None = None,
+        batch: int = 1,
         price: tuple[float, float] | None = None,
         system: str | None = None,
         plain: bool = False,
+        capture_content: bool = False,
     ) -> None:
         if not 0 < top_p <= 1:
             raise ValueError(f"`top_p` must be in (0, 1], got {top_p}")
         if top_k is not None and top_k < 1:
             raise ValueError(f"`top_k` must be >= 1, got {top_k}")
+        if batch < 1:
+            raise ValueError(f"`batch` must be >= 1, got {batch}")
         if price is not None and not all(math.isfinite(p) and p >= 0 for p in price):
             raise ValueError(f"`price` must be two numbers >= 0, got {price}")
         if plain and system is not None:
@@ -83,6 +96,8 @@ class Sampler:
         self._session, self._path = session, path
         self._top_p, self._top_k, self._price = top_p, top_k, price
         self._system, self._plain = system, plain
+        self._capture = capture_content
+        self._grouping = None if batch == 1 else Grouping[_Request, Continuation](batch)
 
     def __repr__(self) -> str:
         return f"Sampler({self.name!r})"
@@ -142,20 +157,16 @@ class Sampler:
         if isinstance(stop, str) or not all(stop):
             raise ValueError(f"`stop` must be a sequence of non-empty texts, got {stop!r}")
         began = time.perf_counter()
-        with tracing.sample_span(self.name) as span:
+        remote = bool(getattr(self._session, "remote", False))
+        with tracing.sample_span(self.name, remote=remote) as span:
             tokens = prompt_tokens(conversation, self._session.tokenizer)
-            answer = await self._session.complete(
-                tokens,
-                adapter=self._path,
-                max_tokens=max_tokens,
-                temperature=warmth,
-                top_p=self._top_p,
-                top_k=self._top_k,
-                seed=seed,
-                stop=stop,
+            answer = await self._complete(
+                (tokens, seed), max_tokens=max_tokens, temperature=warmth, stop=tuple(stop)
             )
             cost = self._cost(len(tokens), len(answer.tokens))
             tracing.answered(span, len(tokens), len(answer.tokens), cost)
+            if self._capture:
+                tracing.content(span, conversation.messages, answer.text)
         return Generation(
             text=answer.text,
             model=self.name,
@@ -168,6 +179,32 @@ class Sampler:
             latency_s=time.perf_counter() - began,
             finish=answer.finish,
         )
+
+    async def _complete(
+        self, request: _Request, *, max_tokens: int, temperature: float, stop: tuple[str, ...]
+    ) -> Continuation:
+        async def answer(requests: Sequence[_Request]) -> Sequence[Continuation]:
+            return await self._session.complete(
+                [tokens for tokens, _ in requests],
+                adapter=self._path,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=self._top_p,
+                top_k=self._top_k,
+                seeds=[seed for _, seed in requests],
+                stop=stop,
+            )
+
+        if self._grouping is None:
+            return (await answer([request]))[0]
+        self._check_room(len(request[0]))  # one that is too long must not spoil the others
+        kind = (max_tokens, temperature, stop)
+        return await self._grouping.ask(request, kind=kind, answer=answer)
+
+    def _check_room(self, length: int) -> None:
+        limit = self._session.context
+        if limit is not None and length >= limit:
+            raise ContextLengthError(limit, length + 1)
 
     def _cost(self, tokens_in: int, tokens_out: int) -> float | None:
         if self._price is None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from crucible_lora.config import ALIASES, LoraConfig
 from crucible_lora.records import Record
 
@@ -80,6 +82,8 @@ def check_space(space: Space, *, method: str) -> dict[str, Choices]:
             )
         elif not choices:
             raise ValueError(f"`space` must hold choices, got none for {given!r}")
+        if not isinstance(choices, Uniform | LogUniform):
+            choices = [c.item() if isinstance(c, np.generic) else c for c in choices]
         found[name] = choices
     return found
 

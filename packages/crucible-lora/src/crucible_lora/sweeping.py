@@ -220,7 +220,7 @@ async def sweep(
         for number, (until, count) in enumerate(rounds):
             if number:
                 ranked = rank(_runs(alive, results, reached), direction=direction)
-                kept = {config.run_ids[0] for config in ranked[:count]}
+                kept = {c.run_ids[0] for c in ranked[:count] if c.mean is not None}
                 alive = [group for group in alive if group[0].run_id in kept]
             if until is not None:
                 rungs.append(Rung(steps=until, configs=len(alive)))

@@ -1,7 +1,9 @@
 """Checks for those who implement a port of this package. Each raises `AssertionError`."""
 
+import math
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,17 @@ import numpy as np
 from crucible_lora.composite import terms_of
 from crucible_lora.config import LoraConfig
 from crucible_lora.errors import LoraError
+from crucible_lora.loss_registry import composite
 from crucible_lora.losses import CrossEntropy
-from crucible_lora.ports import Backend, Example, Floats, LossFunction, Session, Update
+from crucible_lora.ports import (
+    Backend,
+    Example,
+    Floats,
+    LossFunction,
+    Predicting,
+    Session,
+    Update,
+)
 from crucible_lora.schemas import OutputSchema
 
 
@@ -39,6 +50,7 @@ async def check_backend(make: Callable[[], Backend], *, config: LoraConfig) -> N
             await _check_resumed(session, again)
             await _check_sampler(session, path)
             await again.close()
+        await _check_capabilities(backend, session)
     finally:
         for one in (session, twin, other):
             await one.close()
@@ -139,6 +151,30 @@ async def _check_seeds(session: Session, twin: Session, other: Session, *, equal
     for one in (session, other):
         answer = await one.sampler().generate("say a", max_tokens=8)
         _require(answer.logprobs == base.logprobs, "training leaves the base as it is")
+
+
+async def _check_capabilities(backend: Backend, session: Session) -> None:
+    batch = _batch(session)
+    if backend.capabilities.predictions:
+        _require(isinstance(session, Predicting), "a session that predicts has `predict`")
+    if isinstance(session, Predicting):
+        for chosen, example in zip(await session.predict(batch), batch, strict=True):
+            _require(len(chosen) == len(example.targets()), "predict returns one per target")
+    if backend.capabilities.gradients:
+        result = await session.train_step(batch, update=replace(_update(), gradients=True))
+        found = [np.asarray(g, dtype=np.float64) for g in (result.gradients or {}).values()]
+        _require(len(found) > 0, "a step returns its gradients where they are asked for")
+        norm = math.sqrt(sum(float((g * g).sum()) for g in found))
+        close = result.grad_norm is None or math.isclose(norm, result.grad_norm, rel_tol=1e-4)
+        _require(close, "the gradients are those before clipping")
+    if {"kl", "cross_entropy"} <= backend.capabilities.losses:
+        both = composite({"cross_entropy": 1.0, "kl": 0.5})
+        result = await session.train_step(batch, update=replace(_update(), loss=both))
+        parts = result.components
+        _require(set(parts) == {"cross_entropy", "kl"}, "a step tells each part of a sum")
+        total = parts["cross_entropy"] + 0.5 * parts["kl"]
+        close = result.loss is not None and math.isclose(result.loss, total, rel_tol=1e-5)
+        _require(close, "the loss is the sum of its parts by their coefficients")
 
 
 async def _check_resumed(session: Session, again: Session) -> None:

@@ -1,6 +1,8 @@
-"""Tokenizers over bytes, for the models of this package that are made of numbers alone."""
+"""Tokenizers: over bytes, for the models made of numbers alone, and those of transformers."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from crucible_lora.ports import Message
 
@@ -43,3 +45,47 @@ class RoleTokenizer(ByteTokenizer):
 
     def _head(self, role: str) -> list[int]:
         return [END + 1 + self._ROLES.index(role)]
+
+
+class HFTokenizer:
+    """A tokenizer of transformers, with its chat template."""
+
+    def __init__(self, tokenizer: Any, ends: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self.ends = tuple(ends)
+        first = tokenizer("a")["input_ids"][:1]
+        self.begin = tuple(first) if first == [tokenizer.bos_token_id] else ()
+
+    def encode(self, text: str, /) -> list[int]:
+        """Return the tokens of a text, without special ones around it."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int], /) -> str:
+        """Return the text of tokens, without special ones."""
+        text: str = self._tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def save(self, path: Path, /) -> None:
+        """Write it as transformers reads it."""
+        self._tokenizer.save_pretrained(path)
+
+    def chat(self, messages: Sequence[Message], /, *, generation_prompt: bool) -> list[int]:
+        """Return messages in the model's template.
+
+        Raises
+        ------
+        ValueError
+            If the model has none.
+        """
+        if self._tokenizer.chat_template is None:
+            raise ValueError("`format` must be PlainFormat(): the model has no chat template")
+        return list(
+            self._tokenizer.apply_chat_template(
+                [dict(m) for m in messages],
+                add_generation_prompt=generation_prompt,
+                tokenize=True,
+                return_dict=False,
+            )
+        )

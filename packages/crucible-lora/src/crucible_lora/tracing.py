@@ -1,6 +1,10 @@
-"""OpenTelemetry spans around the work of this package; never a prompt or an answer in them."""
+"""OpenTelemetry spans around the work of this package.
 
-from collections.abc import Iterator
+Prompts and answers are in them only where an experiment was made with `capture_content=True`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import trace
@@ -24,14 +28,17 @@ def note(it: trace.Span, **attributes: str | int | float | bool | None) -> None:
 
 
 @contextmanager
-def sample_span(model: str) -> Iterator[trace.Span]:
-    """Trace one answer of a sampler."""
+def sample_span(model: str, *, remote: bool = False) -> Iterator[trace.Span]:
+    """Trace one answer of a sampler; `remote` marks one that a service gives."""
     attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": model,
         "crucible.model.id": model,
     }
-    with _TRACER.start_as_current_span("crucible.lora.sample", attributes=attributes) as it:
+    kind = trace.SpanKind.CLIENT if remote else trace.SpanKind.INTERNAL
+    with _TRACER.start_as_current_span(
+        "crucible.lora.sample", kind=kind, attributes=attributes
+    ) as it:
         yield it
 
 
@@ -41,3 +48,14 @@ def answered(it: trace.Span, tokens_in: int, tokens_out: int, cost_usd: float | 
     it.set_attribute("gen_ai.usage.output_tokens", tokens_out)
     if cost_usd is not None:
         it.set_attribute("crucible.cost_usd", cost_usd)
+
+
+def content(it: trace.Span, messages: Sequence[Mapping[str, str]], answer: str) -> None:
+    """Note prompt and answer as the GenAI conventions have them."""
+    asked = [_message(m["role"], m["content"]) for m in messages]
+    it.set_attribute("gen_ai.input.messages", json.dumps(asked))
+    it.set_attribute("gen_ai.output.messages", json.dumps([_message("assistant", answer)]))
+
+
+def _message(role: str, text: str) -> dict[str, object]:
+    return {"role": role, "parts": [{"type": "text", "content": text}]}

@@ -1,7 +1,6 @@
 """Base models and their tokenizers, by name."""
 
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from crucible_lora.backends.gguf import SMOLLM2, as_folder, quiet, smollm2_file
 from crucible_lora.config import LoraConfig, sha256_json
 from crucible_lora.errors import BaseModelNotFoundError, UnsupportedOptionError
 from crucible_lora.files import sha256_file
-from crucible_lora.ports import Message, Tokenizer
-from crucible_lora.tokenizers import RoleTokenizer
+from crucible_lora.ports import Tokenizer
+from crucible_lora.tokenizers import HFTokenizer, RoleTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +30,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     folder: Path | None
+    origin: object = None  # what keeps shared weights in memory
     gguf_sha256: str | None = None
 
     @property
@@ -162,46 +162,6 @@ def find_weights(config: LoraConfig) -> tuple[Path | None, str | None]:
             "the Hugging Face hub: not without allow_download=True",
         ],
     )
-
-
-class HFTokenizer:
-    """A tokenizer of transformers, with its chat template."""
-
-    def __init__(self, tokenizer: Any, ends: Sequence[int]) -> None:
-        self._tokenizer = tokenizer
-        self.ends = tuple(ends)
-        first = tokenizer("a")["input_ids"][:1]
-        self.begin = tuple(first) if first == [tokenizer.bos_token_id] else ()
-
-    def encode(self, text: str, /) -> list[int]:
-        """Return the tokens of a text, without special ones around it."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def decode(self, ids: Sequence[int], /) -> str:
-        """Return the text of tokens, without special ones."""
-        text: str = self._tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def chat(self, messages: Sequence[Message], /, *, generation_prompt: bool) -> list[int]:
-        """Return messages in the model's template.
-
-        Raises
-        ------
-        ValueError
-            If the model has none.
-        """
-        if self._tokenizer.chat_template is None:
-            raise ValueError("`format` must be PlainFormat(): the model has no chat template")
-        return list(
-            self._tokenizer.apply_chat_template(
-                [dict(m) for m in messages],
-                add_generation_prompt=generation_prompt,
-                tokenize=True,
-                return_dict=False,
-            )
-        )
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:

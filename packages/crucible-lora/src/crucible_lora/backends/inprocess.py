@@ -18,8 +18,13 @@ from crucible_lora.backends.reference import (
 from crucible_lora.capabilities import require_loss, require_options
 from crucible_lora.composite import terms_of
 from crucible_lora.config import LoraConfig
-from crucible_lora.decoding import decode
-from crucible_lora.errors import CheckpointCorruptError, UnsupportedOptionError
+from crucible_lora.decoding import Answer, Choice, decode
+from crucible_lora.errors import (
+    CheckpointCorruptError,
+    ExportMismatchError,
+    UnsupportedOptionError,
+)
+from crucible_lora.export import LIMIT, ExportDtype, ExportFormat
 from crucible_lora.files import sha256_file
 from crucible_lora.losses import log_softmax
 from crucible_lora.ports import Capabilities, Continuation, Example, StepResult, Update
@@ -36,6 +41,7 @@ _LONG = {
     "b2": "layers.1.lora_B",
 }
 ADAPTER, OPTIMIZER, GENERATOR = "adapter.safetensors", "optimizer.safetensors", "generator.json"
+MERGED = "model.safetensors"  # of an export
 
 
 class InProcessBackend:
@@ -129,7 +135,7 @@ class InProcessSession:
 
     async def complete(
         self,
-        tokens: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         /,
         *,
         adapter: Path | None,
@@ -137,31 +143,40 @@ class InProcessSession:
         temperature: float,
         top_p: float,
         top_k: int | None,
-        seed: int | None,
+        seeds: Sequence[int | None],
         stop: Sequence[str],
-    ) -> Continuation:
-        """Continue a prompt; see `Sampling`."""
+    ) -> Sequence[Continuation]:
+        """Continue several prompts; see `Sampling`."""
+        how = Choice(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            stop=tuple(stop),
+        )
+        answers = [
+            Answer(prompt, how, seed=seed, tokenizer=self.tokenizer, context=None)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
 
-        def work(cancelled: Callable[[], bool]) -> Continuation:
-            return decode(
-                ReferenceDecoder(self._model, None if adapter is None else self._load(adapter)),
-                tokens,
-                tokenizer=self.tokenizer,
-                context=None,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                top_k=top_k,
-                seed=seed,
-                stop=stop,
-                cancelled=cancelled,
-            )
+        def work(cancelled: Callable[[], bool]) -> Sequence[Continuation]:
+            weights = None if adapter is None else self._load(adapter)
+            decoder = ReferenceDecoder(self._model, weights)
+            return decode(decoder, answers, cancelled=cancelled)
 
         return await self._bench.run_until_cancelled(work)
 
     async def save(self, path: Path, /) -> None:
         """Write adapter, optimiser and generator; see `Session`."""
         await self._bench.run(lambda: self._save(path))
+
+    async def export(
+        self, path: Path, /, *, format: ExportFormat, dtype: ExportDtype
+    ) -> tuple[float, float]:
+        """Write the adapter, or the layers it makes, as one file of arrays; see `Exporting`."""
+        if dtype != "float32":
+            raise UnsupportedOptionError("dtype", dtype, InProcessBackend.name)
+        return await self._bench.run(lambda: self._export(path, format))
 
     def sampler(self, path: Path | None = None, /) -> Sampler:
         """Return a saved adapter, or the base, as a model; see `Session`."""
@@ -248,6 +263,30 @@ class InProcessSession:
     def _logits(self, example: Example) -> NDArray[np.float64]:
         logits, _ = self._model.forward(self._model.rows([example]).inputs, self.adapter)
         return logits
+
+    def _export(self, path: Path, format: ExportFormat) -> tuple[float, float]:
+        a, model, narrow = self.adapter, self._model, np.float32
+        x = np.random.default_rng(0).standard_normal((8, model.first.shape[1]))
+        live, _ = model.forward(x, a)
+        if format == "adapter":
+            arrays = {k: v.astype(narrow) for k, v in a.arrays().items()}
+            facts = {"rank": str(self._config.rank), "scale": repr(a.scale)}
+            write_tensors(path / ADAPTER, arrays, metadata=facts)
+            found, _ = model.forward(x, _read_adapter(path, self._config))
+        else:
+            layers = {
+                "first": (model.first + a.scale * a.b1 @ a.a1).astype(narrow),
+                "second": (model.second + a.scale * a.b2 @ a.a2).astype(narrow),
+            }
+            write_tensors(path / MERGED, layers, metadata={"base": "reference/1"})
+            read, _ = read_tensors(path / MERGED)
+            found = np.tanh(x @ read["first"].T) @ read["second"].T
+        difference, largest = float(np.abs(live - found).max()), float(np.abs(live).max())
+        if not difference <= LIMIT * largest:
+            for file in path.iterdir():
+                file.unlink()
+            raise ExportMismatchError(difference, largest, LIMIT)
+        return difference, largest
 
     def _save(self, path: Path) -> None:
         facts = {"rank": str(self._config.rank), "scale": repr(self._config.scale)}

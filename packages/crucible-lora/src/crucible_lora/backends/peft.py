@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import anyio
 
+from crucible_lora.backends.sharing import SharedBases
 from crucible_lora.capabilities import require_options
 from crucible_lora.config import LoraConfig
 from crucible_lora.errors import MissingExtraError, UnsupportedOptionError
@@ -13,6 +14,7 @@ from crucible_lora.ports import Capabilities
 
 if TYPE_CHECKING:
     from crucible_lora.backends.peft_session import PeftSession
+    from crucible_lora.backends.sharing import SharedBases
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -46,6 +48,7 @@ class PeftBackend:
 
     Notes
     -----
+    Sessions of one backend share the weights of their base in memory, whatever their adapters.
     Logits are computed at target positions alone: same loss, less time and memory. The dropout of
     the base is off; that of the adapter draws from a generator of the session's own, so the global
     generators of torch and numpy are left as they are found.
@@ -102,6 +105,7 @@ class PeftBackend:
         self._device, self._dtype, self._attention = device, dtype, attention
         self._gradient_checkpointing = gradient_checkpointing
         self._threads, self._deterministic = threads, deterministic
+        self._bases = SharedBases()
 
     async def create(self, config: LoraConfig, /, *, seed: int) -> "PeftSession":
         """Return a session with a fresh adapter; see `Backend`."""
@@ -126,7 +130,10 @@ class PeftBackend:
             device, dtype = choose_device(self._device, self._dtype)
             settings.check(device)
             attention = choose_attention(self._attention, device)
-            base = load_base(config, device=device, dtype=dtype, attention=attention)
+            base = self._bases.open(
+                (config.base_model, config.allow_download, device, dtype, attention),
+                lambda: load_base(config, device=device, dtype=dtype, attention=attention),
+            )
             session = PeftSession(
                 base,
                 config,

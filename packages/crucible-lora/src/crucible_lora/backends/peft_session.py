@@ -2,9 +2,9 @@
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,22 +22,33 @@ from crucible_lora.backends.adapting import (
     draw_first_weights,
     with_adapter,
 )
-from crucible_lora.backends.bases import Base
+from crucible_lora.backends.bases import Base, load_base
+from crucible_lora.backends.exporting import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    check,
+    empty,
+    probe,
+    write_adapter,
+    write_merged,
+)
 from crucible_lora.backends.recompute import is_out_of_memory, layers_of, recomputing
 from crucible_lora.backends.rows import Rows, packed, padded
+from crucible_lora.backends.torch_decoding import CachedDecoder
 from crucible_lora.backends.torch_losses import loss_in_torch
 from crucible_lora.backends.torch_state import TorchSettings
 from crucible_lora.capabilities import require_loss
 from crucible_lora.composite import Term, terms_of
 from crucible_lora.config import LoraConfig
-from crucible_lora.decoding import decode
+from crucible_lora.decoding import Answer, Choice, decode
 from crucible_lora.errors import ContextLengthError, UnsupportedOptionError
+from crucible_lora.export import ExportDtype, ExportFormat
 from crucible_lora.files import sha256_file
-from crucible_lora.ports import Continuation, Example, Floats, StepResult, Update
+from crucible_lora.ports import Continuation, Example, StepResult, Update
 from crucible_lora.sampler import Sampler
+from crucible_lora.tokenizers import HFTokenizer
 from crucible_lora.working import Workbench
 
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 OPTIMIZER, GENERATOR = "optimizer.safetensors", "generator.safetensors"
 
 
@@ -77,6 +88,7 @@ class PeftSession:
             reason = "the model's layers cannot be told"
             raise UnsupportedOptionError("gradient_checkpointing", True, "peft", reason)
         self._packs: bool | None = None  # whether packed examples stay apart, once it was tried
+        self._together: bool | None = None  # whether prompts can be read together, likewise
         self._notes: list[str] = []
 
     @property
@@ -140,7 +152,7 @@ class PeftSession:
 
     async def complete(
         self,
-        tokens: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         /,
         *,
         adapter: Path | None,
@@ -148,32 +160,42 @@ class PeftSession:
         temperature: float,
         top_p: float,
         top_k: int | None,
-        seed: int | None,
+        seeds: Sequence[int | None],
         stop: Sequence[str],
-    ) -> Continuation:
-        """Continue a prompt; see `Sampling`."""
+    ) -> Sequence[Continuation]:
+        """Continue several prompts; see `Sampling`."""
+        how = Choice(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            stop=tuple(stop),
+        )
+        answers = [
+            Answer(prompt, how, seed=seed, tokenizer=self.tokenizer, context=self.context)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
 
-        def work(cancelled: Callable[[], bool]) -> Continuation:
+        def work(cancelled: Callable[[], bool]) -> Sequence[Continuation]:
             with self._settings.held(), torch.inference_mode(), self._weights_of(adapter):
-                return decode(
-                    _CachedDecoder(self),
-                    tokens,
-                    tokenizer=self.tokenizer,
-                    context=self.context,
-                    max_tokens=max_tokens,
-                    temperature=temperature,
-                    top_p=top_p,
-                    top_k=top_k,
-                    seed=seed,
-                    stop=stop,
-                    cancelled=cancelled,
-                )
+                together = len(answers) == 1 or self._decodes_together()
+                groups = [answers] if together else [[answer] for answer in answers]
+                return [c for g in groups for c in decode(self._decoder(), g, cancelled=cancelled)]
 
         return await self._bench.run_until_cancelled(work)
 
     async def save(self, path: Path, /) -> None:
         """Write adapter, optimiser and generator; see `Session`."""
         await self._bench.run(lambda: self._save(path))
+
+    async def export(
+        self, path: Path, /, *, format: ExportFormat, dtype: ExportDtype
+    ) -> tuple[float, float]:
+        """Write the adapter for others; see `Exporting`."""
+        if self._base.dtype != torch.float32:
+            reason = 'the comparison needs a base in float32: use PeftBackend(dtype="float32")'
+            raise UnsupportedOptionError("export", format, "peft", reason)
+        return await self._bench.run(self._limited(lambda: self._export(path, format, dtype)))
 
     def sampler(self, path: Path | None = None, /) -> Sampler:
         """Return a saved adapter, or the base, as a model; see `Session`."""
@@ -391,17 +413,31 @@ class PeftSession:
             ours = self.head(base.get_decoder()(input_ids=ids).last_hidden_state)
         return bool(torch.allclose(whole, ours, rtol=1e-3, atol=1e-3))
 
-    def next_logits(self, tokens: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
-        """Return the logits behind some more tokens, and what was read so far."""
+    def _decoder(self) -> CachedDecoder:
         base = self._model.get_base_model()
-        ids = torch.tensor([list(tokens)], device=self._base.device)
-        model = base.get_decoder() if self._head_alone else base
-        # Newer versions of transformers have renamed the argument.
-        named = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
-        out = model(input_ids=ids, use_cache=True, **{named: cache})
         if self._head_alone:
-            return self.head(out.last_hidden_state[0, -1:])[0], out[named]
-        return out.logits[0, -1].float(), out[named]
+            return CachedDecoder(base.get_decoder(), self.head, self._base.device)
+        return CachedDecoder(base, None, self._base.device)
+
+    def _decodes_together(self) -> bool:
+        """Return whether prompts of different length can be read together; try it once.
+
+        Layers with a state of their own would read the padding too.
+        """
+        if self._together is None:
+            long, short = list(range(1, 9)), list(range(1, 6))
+            both, alone = self._decoder(), self._decoder()
+            try:
+                found = both.start([long, short])[1], both.advance([1], [9])[0]
+            except (AttributeError, NotImplementedError):  # a cache that drops no rows
+                self._together = False
+                return False
+            wanted = alone.start([short])[0], alone.advance([0], [9])[0]
+            slack = _tolerance(self._base.dtype)
+            self._together = all(
+                np.allclose(f, w, rtol=1e-2, atol=slack) for f, w in zip(found, wanted, strict=True)
+            )
+        return self._together
 
     @contextmanager
     def _weights_of(self, adapter: Path | None) -> Iterator[None]:
@@ -434,6 +470,47 @@ class PeftSession:
         )
         return {parameter: saved[name] for name, parameter in names.items()}
 
+    def _export(self, path: Path, format: ExportFormat, dtype: ExportDtype) -> tuple[float, float]:
+        def base() -> Any:
+            model = load_base(
+                self._config,
+                device=torch.device("cpu"),
+                dtype=torch.float32,
+                attention=self._base.model.config._attn_implementation,
+            ).model
+            return model.eval()
+
+        whole = self._model.get_base_model()
+        try:
+            with tempfile.TemporaryDirectory() as draft:
+                self._save(Path(draft))
+                if format == "merged":
+                    live = probe(whole)
+                    found = write_merged(Path(draft), path, dtype=dtype, base=base, live=live)
+                    if isinstance(self.tokenizer, HFTokenizer):
+                        self.tokenizer.save(path)
+                else:
+                    with self._rounded(dtype):
+                        live = probe(whole)
+                    folder = self._base.folder
+                    found = write_adapter(Path(draft), path, dtype=dtype, base=base, folder=folder)
+            return check(live, found)
+        except BaseException:
+            empty(path)
+            raise
+
+    @contextmanager
+    def _rounded(self, dtype: ExportDtype) -> Iterator[None]:
+        """Let the adapter have the numbers of a narrower type for a while."""
+        kept = {name: p.data for name, p in self._parameters.items()}
+        for p in self._parameters.values():
+            p.data = p.data.to(getattr(torch, dtype)).float()
+        try:
+            yield
+        finally:
+            for name, p in self._parameters.items():
+                p.data = kept[name]
+
     def _save(self, path: Path) -> None:
         adapter = peft.get_peft_model_state_dict(self._model, save_embedding_layers=False)
         _write(path / ADAPTER, adapter)
@@ -448,23 +525,6 @@ class PeftSession:
                 moments[f"{name}.{key}"] = value
         _write(path / OPTIMIZER, moments)
         _write(path / GENERATOR, {"state": self._generator.get_state()})
-
-
-class _CachedDecoder:
-    """The model, reading along with a key-value cache."""
-
-    def __init__(self, session: PeftSession) -> None:
-        self._session, self._cache = session, None
-
-    def start(self, tokens: Sequence[int], /) -> Floats:
-        """Read a prompt and return the logits of the next token."""
-        logits, self._cache = self._session.next_logits(tokens, None)
-        return np.asarray(logits.cpu().numpy())
-
-    def advance(self, token: int, /) -> Floats:
-        """Read one more token and return the logits of the next."""
-        logits, self._cache = self._session.next_logits([token], self._cache)
-        return np.asarray(logits.cpu().numpy())
 
 
 def _numbers(tensor: torch.Tensor) -> NDArray[np.floating[Any]]:

@@ -168,26 +168,35 @@ class Adapter:
 
 
 class ReferenceDecoder:
-    """The model, reading along."""
+    """The model, reading along; each row by itself, so that a neighbour changes no bit."""
 
     def __init__(self, model: ReferenceModel, adapter: Adapter | None) -> None:
         self._model, self._adapter = model, adapter
-        self._window = np.full(WINDOW, END, dtype=np.int64)
-        self._bag = np.zeros(BAG)
+        self._windows: list[NDArray[np.int64]] = []
+        self._bags: list[Array] = []
 
-    def start(self, tokens: Sequence[int], /) -> Array:
-        """Read a prompt and return the logits of the next token."""
-        self._bag = self._model.bag(tokens)
-        self._window = np.concatenate([self._window, np.asarray(tokens, dtype=np.int64)])[-WINDOW:]
+    def start(self, prompts: Sequence[Sequence[int]], /) -> Array:
+        """Read prompts and return the logits of each one's next token."""
+        before = np.full(WINDOW, END, dtype=np.int64)
+        self._bags = [self._model.bag(p) for p in prompts]
+        self._windows = [
+            np.concatenate([before, np.asarray(p, dtype=np.int64)])[-WINDOW:] for p in prompts
+        ]
         return self._logits()
 
-    def advance(self, token: int, /) -> Array:
-        """Read one more token and return the logits of the next."""
-        self._window = np.append(self._window[1:], token)
+    def advance(self, rows: Sequence[int], tokens: Sequence[int], /) -> Array:
+        """Read one more token for some rows, and forget the others."""
+        self._bags = [self._bags[i] for i in rows]
+        self._windows = [
+            np.append(self._windows[i][1:], token) for i, token in zip(rows, tokens, strict=True)
+        ]
         return self._logits()
 
     def _logits(self) -> Array:
-        x = np.concatenate([self._model.embeddings[self._window].ravel(), self._bag])
+        return np.stack([self._row(w, b) for w, b in zip(self._windows, self._bags, strict=True)])
+
+    def _row(self, window: NDArray[np.int64], bag: Array) -> Array:
+        x = np.concatenate([self._model.embeddings[window].ravel(), bag])
         if self._adapter is None:
             h = np.tanh(self._model.first @ x)
             return np.asarray(self._model.second @ h)
