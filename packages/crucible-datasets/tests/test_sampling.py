@@ -178,7 +178,7 @@ def test_batches_hold_every_item_once():
 @pytest.mark.parametrize(
     ("call", "message"),
     [(lambda d: sample(d, 11), r"`size` must be in \[1, 10\], got 11"), (lambda d: sample(d, 0), "`size`"),
-     (lambda d: sample(d, 5, stratify_by="x"), "which 10 of 10 items lack"),
+     (lambda d: sample(d, 5, stratify_by="x"), "`stratify_by` must.*which 10 of 10 items lack"), (lambda d: k_fold(d, 2, group_by="x"), "`group_by` must.*lack"), (lambda d: k_fold(d, 2, stratify_by="x"), "`stratify_by` must.*lack"),
      (lambda d: k_fold(d, 11), r"`k` must be in \[2, 10\], got 11"), (lambda d: k_fold(d, 4, group_by="g"), "`k` must be <= the 3 groups"),
      (lambda d: k_fold(d, 2, group_by="g", stratify_by="g"), "must not both"),
      (lambda d: train_test_split(d, test_size=1.0), "`test_size`"), (lambda d: train_test_split(d, test_size=10), "`test_size`"),

@@ -119,6 +119,25 @@ def test_a_custom_vote_or_normaliser_that_breaks_keeps_what_was_paid_for():
     assert [r.cost_usd for r in caught.value.responses] == pytest.approx([0.00045] * 2)
 
 
+@pytest.mark.parametrize("where", ["normalise", "on_result"])
+def test_a_fault_among_many_keeps_the_predictions_that_were_paid_for(where):
+    def breaks_at_the_third(what):
+        seen.append(what)
+        if len(seen) == 3:
+            raise KeyError("oops")
+        return "1"
+
+    seen = []
+    options = {where: breaks_at_the_third}
+    normalise = {k: options.pop(k) for k in ("normalise",) if k in options}
+    ensemble = Ensemble([priced("a", "1")], **normalise)
+    with pytest.raises(KeyError) as caught:
+        anyio.run(lambda: ensemble.predict_many(list("pqrs"), concurrency=1, **options))
+    paid = [p.metadata.cost_usd for p in caught.value.predictions]
+    assert paid == pytest.approx([0.00045] * (2 if where == "normalise" else 3))
+    assert any(note.startswith("item ") for note in caught.value.__notes__)
+
+
 def test_when_all_fail_every_cause_is_there():
     with pytest.raises(AllModelsFailedError) as caught:
         anyio.run(Ensemble([fails("a", 0.0), fails("b", 0.0)]).predict, "?")

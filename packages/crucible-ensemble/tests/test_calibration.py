@@ -1,8 +1,10 @@
+import anyio
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crucible_ensemble import Ensemble, FunctionModel
 from crucible_ensemble.calibration import (
     brier,
     crossfit,
@@ -21,6 +23,7 @@ from crucible_ensemble.confidence import (
 )
 from crucible_ensemble.matrix import Cell, ResponseMatrix
 from crucible_ensemble.stacking import fit_stacking, pool_weights
+from crucible_ensemble.votes import BestConfidence
 
 # Specification, section 7, number 8.
 STATED = [0.95, 0.9, 0.85, 0.8, 0.75, 0.6, 0.55, 0.7, 0.65, 0.5]
@@ -183,3 +186,25 @@ def test_calibrators_and_stacking_come_from_a_matrix(confident):
     vote = fit_stacking(confident)
     assert set(vote.weights) == {"cheap", "strong"}
     assert sum(vote.weights.values()) == pytest.approx(1.0)
+
+
+def test_the_confidence_of_a_letter_is_its_share_among_the_letters():
+    # At the answer's token B has 0.7 of 0.9 that went to letters: 7/9.
+    place = {"B": np.log(0.7), "A": np.log(0.2), "Well": np.log(0.1)}
+
+    async def answer(prompt):
+        return Completion(
+            text="B", model="m", logprobs=[np.log(0.7)], top_logprobs=[place],
+            confidence=0.7, confidence_source="logprobs",
+        )  # fmt: skip
+
+    async def vote(normalise):
+        members = [FunctionModel(answer, name="m")]
+        ensemble = Ensemble(
+            members, normalise=normalise, confidence="logprobs",
+            vote=BestConfidence(calibration="assume"),
+        )  # fmt: skip
+        return (await ensemble.predict("Which?")).metadata.confidence
+
+    assert anyio.run(vote, "mcq") == pytest.approx(7 / 9)
+    assert anyio.run(vote, "exact") == pytest.approx(0.7)

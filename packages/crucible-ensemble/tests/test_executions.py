@@ -29,6 +29,7 @@ from crucible_ensemble.executions import (
 )
 from crucible_ensemble.matrix import ResponseMatrix
 from crucible_ensemble.member import Member
+from crucible_ensemble.models.cached import CachedModel
 from crucible_ensemble.models.simulated import Lognormal
 from crucible_ensemble.panel import conclude
 from crucible_ensemble.prediction import Response
@@ -161,6 +162,28 @@ def test_a_hedger_races_the_members_through_its_port(in_virtual_time):
     assert in_virtual_time(main, failed).answer == "2"
     with pytest.raises(AllModelsFailedError):
         in_virtual_time(main, [fails("a"), fails("b")])
+
+
+def test_a_cancelled_copy_of_the_winning_call_is_billed_like_it_and_marked(in_virtual_time):
+    async def main(second):
+        slow_then_fast = iter([9.0, 0.2])
+
+        async def answer(prompt):
+            after = next(slow_then_fast)
+            await anyio.sleep(after)
+            return Completion(text="1", model="m", cost_usd=0.25, billed_usd=0.25, latency_s=after)
+
+        model = FunctionModel(answer, name="m")
+        members = [model, model if second == "copy" else says("1", "other", after=0.2)]
+        return await Ensemble(members, execution="hedged", normalise="numeric").predict("?")
+
+    copies = in_virtual_time(main, "copy")
+    assert [(r.status, r.cost_usd, r.assumed) for r in copies.responses] == [
+        ("cancelled", 0.25, True), ("ok", 0.25, False),
+    ]  # fmt: skip
+    assert (copies.metadata.cost_usd, copies.metadata.unpriced) == (0.5, ())
+    others = in_virtual_time(main, "other")
+    assert (others.metadata.cost_usd, others.metadata.unpriced) == (None, ("m",))
 
 
 def test_a_hedger_must_be_one_and_have_something_to_race():
@@ -462,10 +485,12 @@ def test_a_hedged_model_and_an_ensemble_inside_an_ensemble_are_paid_once(in_virt
     async def main():
         inner = Ensemble([says("1", "a"), says("1", "b"), says("2", "c")], name="inner")
         raced = hedged(says("1", "d", after=5, cost=0.1), hedger=Racer())
-        outer = Ensemble([inner, raced, says("2", "e", cost=0.5)])
-        return await outer.predict("?")
+        kept = CachedModel(says("2", "e", cost=0.5))
+        outer = Ensemble([inner, raced, kept])
+        return await outer.predict("?"), await kept.generate("?"), await kept.generate("?")
 
-    prediction = in_virtual_time(main)
+    prediction, _, again = in_virtual_time(main)
+    assert (again.cost_usd, again.billed_usd) == (0.5, 0.0)
     # inner 3 x .01, the hedged member twice .1 (the cancelled copy is billed like the other), e .5.
     assert prediction.metadata.cost_usd == pytest.approx(0.03 + 0.2 + 0.5)
     assert prediction.metadata.called == 3

@@ -14,7 +14,7 @@ from crucible_ensemble import Completion, FunctionModel, PriceBook, SimulatedMod
 from crucible_ensemble.ablation import ablation, best_single, shapley
 from crucible_ensemble.collect import collect
 from crucible_ensemble.correlation import error_correlation
-from crucible_ensemble.errors import MatrixFormatError, ModelError
+from crucible_ensemble.errors import MatrixFormatError, ModelError, UnsupportedOptionError
 from crucible_ensemble.evaluate import Strategy, evaluate, pareto, predictions_of, wilson
 from crucible_ensemble.executions import Sequential
 from crucible_ensemble.matrix import Cell, ResponseMatrix
@@ -381,6 +381,17 @@ def test_a_collection_that_was_broken_off_is_continued_and_pays_for_nothing_twic
     assert list(resumed) == list(reference)
     with pytest.raises(MatrixFormatError, match="collected with seed 5, not 6"):
         anyio.run(lambda: collect(models, prompts, samples=2, temperature=0.7, seed=6, path=broken))
+
+
+def test_an_option_that_a_model_does_not_take_is_refused_before_anything_is_asked():
+    class NoStop:
+        name, supports = "nostop", frozenset({"temperature"})
+
+        async def generate(self, prompt, /, **options):
+            raise AssertionError("asked")
+
+    with pytest.raises(UnsupportedOptionError, match="nostop takes no `stop`"):
+        anyio.run(lambda: collect([NoStop()], {"i": "q"}, stop=["x"]))
 
 
 def test_failures_are_kept_and_asked_again(tmp_path):

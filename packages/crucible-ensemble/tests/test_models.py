@@ -5,6 +5,8 @@ import threading
 
 import anyio
 import pytest
+from recorded_shapes import OPENAI
+from wire_server import Script, reply
 
 from crucible_ensemble import (
     CassetteModel,
@@ -27,8 +29,10 @@ from crucible_ensemble.models.cached import CachedModel
 from crucible_ensemble.models.prompted import PromptedModel
 from crucible_ensemble.models.simulated import Fixed, Lognormal, Overconfident, Stragglers
 from crucible_ensemble.open_model import open_models
+from crucible_ensemble.prices import PriceBook
 
 pytestmark = pytest.mark.anyio
+FREE = PriceBook({"vllm/a": (0.0, 0.0), "vllm/b": (0.0, 0.0)})
 
 
 class Counting:
@@ -312,8 +316,27 @@ def test_names_open_the_right_client():
 def test_models_of_one_provider_share_a_limiter():
     a, b, c = open_models(["gpt4", "gpt4_mini", "claude"])
     assert a._limiter is b._limiter is not c._limiter
+    assert a._transport._connections is b._transport._connections
+    assert a._transport._connections is not c._transport._connections
     shared = Limiter(3)
     assert all(m._limiter is shared for m in open_models(["gpt4", "claude"], limiter=shared))
+
+
+async def test_shared_connections_are_closed_with_the_last_model_that_holds_them():
+    with Script(reply(200, OPENAI)) as server:
+        a, b = open_models(["vllm/a", "vllm/b"], base_url=f"{server.url}/v1", prices=FREE)
+        for model in (a, b):
+            await model.generate("?")
+        client = a._transport._client()
+        assert b._transport._client() is client
+        await a.aclose()
+        await b.generate("?")
+        assert not client.is_closed
+        await b.aclose()
+        await b.aclose()
+        assert client.is_closed
+        await a.generate("?")  # a closed model may be used again
+        await a.aclose()
 
 
 def test_a_limiter_lets_so_many_a_minute_through(in_virtual_time):

@@ -596,6 +596,17 @@ async def test_the_key_is_in_no_error_no_log_no_span_and_no_representation(clien
     assert "Incorrect API key provided: ***" in str(error)
 
 
+async def test_a_dated_snapshot_says_under_which_name_it_was_priced():
+    with Script(reply(200, OPENAI)) as server:
+        snapshot = OpenAIModel("gpt-4o-2024-11-20", base_url=f"{server.url}/v1", api_key=KEY)
+        async with snapshot as model:
+            answer = await model.generate("?")
+    assert answer.extra["priced_as"] == "openai/gpt-4o"
+    assert answer.cost_usd == pytest.approx((117 * 2.5 + 1000 * 1.25 + 46 * 10) / 1e6)
+    plain, _ = await ask(openai, reply(200, OPENAI))
+    assert "priced_as" not in plain.extra
+
+
 async def test_a_missing_key_names_the_variable():
     for model, variable in (
         (OpenAIModel("gpt-4o-mini"), "OPENAI_API_KEY"),

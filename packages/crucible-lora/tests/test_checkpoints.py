@@ -7,12 +7,12 @@ import anyio
 import pytest
 
 from crucible_lora import CheckpointStore
-from crucible_lora.checkpoints import Checkpoint
 from crucible_lora.errors import (
     CheckpointCorruptError,
     CheckpointNotFoundError,
     CheckpointWriteError,
 )
+from crucible_lora.sealed import Checkpoint
 
 pytestmark = pytest.mark.anyio
 

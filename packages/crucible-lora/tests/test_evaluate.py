@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from crucible_lora.intervals import mean_t, ratio_t, wilson
 from crucible_lora.items import read_items
 from crucible_lora.measure import EvaluatedItem
 from crucible_lora.schemas import JsonSchema
+from crucible_lora.seeds import SeedSummary, across_seeds
 from crucible_lora.tables import markdown_table
 
 pytestmark = pytest.mark.anyio
@@ -46,9 +48,7 @@ def trained(tmp_path_factory):
     return experiment, report
 
 
-@pytest.fixture(scope="module")
-def evaluated(trained):
-    experiment, _ = trained
+def judged(experiment):
     return evaluate_sync(
         experiment,
         demo_findings(100, held_out=True),
@@ -59,9 +59,30 @@ def evaluated(trained):
     )
 
 
-def test_the_reference_model_learns_the_demo_task(trained, evaluated):
-    _, report = trained
-    assert report.steps == 200
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    experiment, _ = trained
+    return judged(experiment)
+
+
+@pytest.fixture(scope="module")
+def three_seeds(trained, evaluated, tmp_path_factory):
+    """The specification's run again with seeds 1 and 2."""
+    found = [(trained[1], evaluated)]
+    for seed in (1, 2):
+        experiment = create_experiment(
+            "findings", {"base_model": "reference", "lr": 1e-2},
+            directory=tmp_path_factory.mktemp("lora"), seed=seed,
+        )  # fmt: skip
+        report = train_sync(experiment, demo_findings(400), epochs=8, batch_size=16)
+        found.append((report, judged(experiment)))
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_reference_model_learns_the_demo_task(three_seeds, seed):
+    report, evaluated = three_seeds[seed]
+    assert (report.seed, report.steps) == (seed, 200)
     assert 5.4 <= report.loss_first <= 6.4  # ln 257 = 5.549 is uniform
     metrics = evaluated.metrics
     assert metrics["nll"].value <= 0.02
@@ -70,6 +91,33 @@ def test_the_reference_model_learns_the_demo_task(trained, evaluated):
     assert evaluated.delta["schema_compliance"].base == 0.0
     assert 5.4 <= evaluated.delta["nll"].base <= 6.4
     assert evaluated.quality.passed
+
+
+def test_seeds_are_summed_up_by_t_over_their_differences(three_seeds):
+    reports = [evaluated for _, evaluated in three_seeds]
+    summary = across_seeds(reports)
+    values = [report.delta["nll"].difference for report in reports]
+    found = summary.delta["nll"]
+    assert (found.n, found.least, found.most) == (3, min(values), max(values))
+    assert (found.mean, found.sd) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert "over training seeds" in summary.markdown()
+    assert "One training seed" not in summary.markdown()
+    again = SeedSummary.from_dict(json.loads(json.dumps(summary.to_dict())))
+    assert again == summary
+
+
+def test_seeds_that_cannot_be_compared_are_refused(three_seeds):
+    one, two, _ = (evaluated for _, evaluated in three_seeds)
+    for reports, message in (
+        ([one], "at least 2 seeds, got 1"),
+        ([one, one], "different adapters"),
+        ([one, replace(two, compared_to=None)], "compare with the same model"),
+        ([one, replace(two, items=two.items[1:])], "on the same items"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            across_seeds(reports)
 
 
 def test_few_items_make_a_weak_member(tmp_path):

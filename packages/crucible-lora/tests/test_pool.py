@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from crucible_lora import AdapterPool, AdapterRegistry, create_experiment, train_sync
-from crucible_lora.checkpoints import MetricValue
 from crucible_lora.demo import demo_findings
 from crucible_lora.errors import (
     AdapterExistsError,
@@ -18,6 +17,7 @@ from crucible_lora.errors import (
 from crucible_lora.formats import ChatFormat
 from crucible_lora.pool import fit_weights
 from crucible_lora.registry import RegisteredAdapter
+from crucible_lora.sealed import MetricValue
 
 pytestmark = pytest.mark.anyio
 

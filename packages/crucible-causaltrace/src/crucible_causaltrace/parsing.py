@@ -15,6 +15,7 @@ _BAD_BYTES = re.compile("[\udc80-\udcff]+")
 # What completes an event: its closing tag, or any opening one.
 _EVENT_TAG = re.compile(r"</?event[^<>]*+>", re.IGNORECASE | re.ASCII)
 _SMALL_WINDOW = 16_384
+_TELLING = len("</event ")  # of its beginning, which says that it is one
 
 
 def parse(text: str | bytes, *, max_chars: int = 10_000_000) -> ParseReport:
@@ -124,7 +125,6 @@ class EventParser:
         self._start = 0  # where, in the window, reading goes on
         self._base = 0  # where, in the whole text, the window begins
         self._chunks: list[str] = []
-        self._waiting = 0  # characters in the chunks
         self._size = 0
         self._complete = False  # a tag in the chunks may complete an event
         self._head = ""  # the beginning of a tag that no chunk has ended yet
@@ -145,17 +145,19 @@ class EventParser:
         """
         if self._report is not None:
             raise ValueError("`chunk` must come before close(), got one after it")
-        if self._size + len(chunk) > self._max_chars:
-            raise InputTooLargeError(self._size + len(chunk), self._max_chars)
-        self._size += len(chunk)
+        size = self._size + len(chunk)
+        if size > self._max_chars:
+            raise InputTooLargeError(size, self._max_chars)
+        self._size = size
         self._chunks.append(chunk)
-        self._waiting += len(chunk)
-        if self._notice(chunk):
-            self._complete = True
+        if ">" in chunk or "<" in chunk:
+            if self._notice(chunk):
+                self._complete = True
+        elif self._head:
+            self._head = (self._head + chunk)[:_TELLING]
         # A long window is read again only when it has grown by an eighth: what a never-ending
         # element holds back is then looked at a bounded number of times.
-        small = len(self._window) <= _SMALL_WINDOW
-        if not self._complete or not (small or self._waiting * 8 >= len(self._window)):
+        if not self._complete or not self._is_worth_reading():
             return []
         return self._read(final=False)
 
@@ -170,17 +172,22 @@ class EventParser:
                 current.set_attribute("crucible.causaltrace.chars", self._size)
         return self._report
 
+    def _is_worth_reading(self) -> bool:
+        window = len(self._window)
+        waiting = self._size - self._base - window
+        return window <= _SMALL_WINDOW or waiting * 8 >= window
+
     def _notice(self, chunk: str) -> bool:
         """Say whether `chunk` ends a tag that may complete an event."""
         ended = ">" in chunk and _EVENT_TAG.search(self._head + chunk) is not None
         begun = chunk.rfind("<")
         rest = chunk[begun:] if begun >= 0 else self._head + chunk if self._head else ""
-        self._head = "" if ">" in rest else rest[: len("</event ")]
+        self._head = "" if ">" in rest else rest[:_TELLING]
         return ended
 
     def _read(self, *, final: bool) -> list[Event]:
         window = self._window + "".join(self._chunks)
-        self._chunks, self._waiting, self._complete = [], 0, False
+        self._chunks, self._complete = [], False
         known = len(self._scanner.drafts)
         end = self._scanner.read(window, start=self._start, base=self._base, final=final)
         context = max(0, end - 1)  # one character, to know where a line begins

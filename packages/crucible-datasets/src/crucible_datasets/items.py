@@ -202,15 +202,7 @@ class Dataset(Sequence[Item]):
         ValueError
             If items lack the field, with their number.
         """
-        if field == "expected":
-            return tuple(item.expected for item in self._items)
-        lacking = sum(field not in item.metadata for item in self._items)
-        if lacking:
-            raise ValueError(
-                f"`field` must be 'expected' or in the metadata of every item, got {field!r}, "
-                f"which {lacking} of {len(self)} items lack"
-            )
-        return tuple(item.metadata[field] for item in self._items)
+        return labels_of(self, field, parameter="field")
 
     def derive(
         self, items: Sequence[Item], note: str, *, sampling: Mapping[str, Any] | None = None
@@ -339,3 +331,16 @@ def _fault(item: Item, task: Task) -> str | None:
         if item.expected is not None and item.expected not in range(len(item.choices)):
             return f"expected {item.expected!r} is not the index of a choice"
     return None
+
+
+def labels_of(dataset: Dataset, field: str, *, parameter: str) -> tuple[Any, ...]:
+    """Return one value per item; an error names the parameter that held the field."""
+    if field == "expected":
+        return tuple(item.expected for item in dataset)
+    lacking = sum(field not in item.metadata for item in dataset)
+    if lacking:
+        raise ValueError(
+            f"`{parameter}` must be 'expected' or in the metadata of every item, got {field!r}, "
+            f"which {lacking} of {len(dataset)} items lack"
+        )
+    return tuple(item.metadata[field] for item in dataset)

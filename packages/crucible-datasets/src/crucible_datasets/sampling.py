@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from crucible_datasets.items import Dataset, Item
+from crucible_datasets.items import Dataset, Item, labels_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +108,14 @@ def shares(counts: Mapping[str, int], size: int) -> dict[str, int]:
 
 
 def _stratified(dataset: Dataset, size: int, seed: int, field: str) -> set[int]:
-    strata = _strata(dataset, field, seed)
+    strata = _strata(dataset, field, seed, "stratify_by")
     given = shares({name: len(members) for name, members in strata.items()}, size)
     return {n for name, members in strata.items() for n in members[: given[name]]}
 
 
-def _strata(dataset: Dataset, field: str, seed: int) -> dict[str, list[int]]:
+def _strata(dataset: Dataset, field: str, seed: int, parameter: str) -> dict[str, list[int]]:
     """Return positions by label, each in hash order; labels in alphabetical order."""
-    labels = dataset.labels(field)
+    labels = labels_of(dataset, field, parameter=parameter)
     found: defaultdict[str, list[int]] = defaultdict(list)
     for n in order(dataset.ids, seed=seed):
         found[str(labels[n])].append(n)
@@ -181,7 +181,7 @@ def train_test_split(
     _not_both(stratify_by, group_by)
     if group_by is not None:
         chosen: set[int] = set()
-        groups = _strata(dataset, group_by, seed)
+        groups = _strata(dataset, group_by, seed, "group_by")
         names = sorted(groups, key=lambda name: rank(name, seed))
         for name in names:
             if len(chosen) + len(groups[name]) <= asked:
@@ -232,7 +232,7 @@ def k_fold(
     _not_both(stratify_by, group_by)
     folds: list[set[int]] = [set() for _ in range(k)]
     if group_by is not None:
-        groups = _strata(dataset, group_by, seed)
+        groups = _strata(dataset, group_by, seed, "group_by")
         if len(groups) < k:
             raise ValueError(f"`k` must be <= the {len(groups)} groups of {group_by!r}, got {k}")
         for name in sorted(groups, key=lambda name: (-len(groups[name]), rank(name, seed))):
@@ -240,7 +240,8 @@ def k_fold(
     else:
         dealt = order(dataset.ids, seed=seed)
         if stratify_by is not None:
-            dealt = [n for stratum in _strata(dataset, stratify_by, seed).values() for n in stratum]
+            strata = _strata(dataset, stratify_by, seed, "stratify_by")
+            dealt = [n for stratum in strata.values() for n in stratum]
         for turn, n in enumerate(dealt):
             folds[turn % k].add(n)
     by = _by(stratify_by, group_by)

@@ -10,7 +10,7 @@ from crucible_ensemble.model import Hedger, Prompt
 from crucible_ensemble.outcome import mark, mark_vote
 from crucible_ensemble.panel import Panel, conclude
 from crucible_ensemble.prediction import Prediction
-from crucible_ensemble.prompts import check_options, to_messages
+from crucible_ensemble.prompts import check_options, lacking, to_messages
 from crucible_ensemble.seeds import call_seed, item_of, sample_seed
 from crucible_ensemble.spans import span
 
@@ -143,21 +143,17 @@ class Asker:
         UnsupportedOptionError
             For an option that the caller gave, unless they are only recorded.
         """
-        given = [n for n, v in (("temperature", temperature), ("stop", stop or None)) if v is not None]  # noqa: E501 # fmt: skip
         drops: list[tuple[str, ...]] = []
         for place in range(len(self.panel.seats)):
-            supports = getattr(self.panel.member(place).model, "supports", None)
-            if supports is None:
-                drops.append(())
-                continue
-            lacking = [name for name in given if name not in supports]
-            if lacking and self._unsupported == "raise":
+            model = self.panel.member(place).model
+            missing = lacking(model, temperature=temperature, stop=stop)
+            if missing and self._unsupported == "raise":
                 member = self.panel.seats[place].member
                 raise UnsupportedOptionError(
-                    f'{member} takes no `{lacking[0]}`; leave it out, or say unsupported="record"',
+                    f'{member} takes no `{missing[0]}`; leave it out, or say unsupported="record"',
                     model=member,
-                    option=lacking[0],
+                    option=missing[0],
                     cost_usd=0.0,
                 )
-            drops.append((*lacking, *(() if "seed" in supports else ("seed",))))
+            drops.append((*missing, *lacking(model, temperature=None, stop=(), seed=0)))
         return drops

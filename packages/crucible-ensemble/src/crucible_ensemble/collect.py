@@ -9,11 +9,11 @@ from typing import Any
 import anyio
 
 from crucible_ensemble.completion import Completion
-from crucible_ensemble.errors import MatrixFormatError
+from crucible_ensemble.errors import MatrixFormatError, UnsupportedOptionError
 from crucible_ensemble.matrix import Cell, ResponseMatrix, read_lines
 from crucible_ensemble.member import Member, labels
 from crucible_ensemble.model import Model, Prompt
-from crucible_ensemble.prompts import check_options, to_messages
+from crucible_ensemble.prompts import check_options, lacking, to_messages
 from crucible_ensemble.seeds import call_seed
 from crucible_ensemble.spans import span
 
@@ -53,6 +53,8 @@ async def collect(
     ------
     ValueError
         If an option is out of range.
+    UnsupportedOptionError
+        If a model says that it does not take an option; nothing is asked then.
     MatrixFormatError
         If the file was collected under other options.
     """
@@ -68,6 +70,11 @@ async def collect(
         raise ValueError(f"`samples` must be 1 at temperature 0, got {samples}")
     for prompt in prompts.values():
         to_messages(prompt)
+    for member, name in zip(members, names, strict=True):
+        for option in lacking(member.model, temperature=temperature, stop=stop):
+            raise UnsupportedOptionError(
+                f"{name} takes no `{option}`; leave it out", model=name, option=option, cost_usd=0.0
+            )
     options = {"temperature": temperature, "max_tokens": max_tokens, "stop": list(stop)}
     header = {"options": options, "seed": seed, "samples": samples, "versions": _versions()}
     file = _File(None if path is None else Path(path), header, names, tuple(prompts))
@@ -78,10 +85,10 @@ async def collect(
         for sample in range(samples)
         if (item, names[n], sample) not in file.done
     ]
-    limiter = anyio.CapacityLimiter(concurrency)
+    places = iter(todo)
 
-    async def ask(item: str, n: int, sample: int) -> None:
-        async with limiter:
+    async def work() -> None:
+        for item, n, sample in places:
             call = call_seed(seed, item, names[n], sample)
             supports = getattr(members[n].model, "supports", None)
             sent = None if supports is not None and "seed" not in supports else call
@@ -94,12 +101,13 @@ async def collect(
     with span("collect", {"cells": len(prompts) * len(names) * samples, "resumed": len(file.done)}):
         try:
             async with anyio.create_task_group() as group:
-                for place in todo:
-                    group.start_soon(ask, *place)
+                for _ in range(min(concurrency, len(todo))):
+                    group.start_soon(work)
         finally:
             file.close()
             for given, member in zip(models, members, strict=True):
-                if isinstance(given, str) and hasattr(member.model, "aclose"):
+                by_name = isinstance(given.model if isinstance(given, Member) else given, str)
+                if by_name and hasattr(member.model, "aclose"):
                     with anyio.CancelScope(shield=True):
                         await member.model.aclose()
     matrix = ResponseMatrix(file.cells(), items=tuple(prompts), models=names, header=header)

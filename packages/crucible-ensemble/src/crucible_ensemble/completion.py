@@ -36,7 +36,8 @@ class Completion:
         For each token the most likely tokens with their log-probabilities.
     latency_s, ttft_s : float or None
         Seconds from request to answer and to its first piece, without time in a queue.
-    finish : {"stop", "length", "filtered", "tool", "unknown"}
+    finish : {"stop", "length", "filtered", "tool", "limit", "unknown"}
+        "length" is the end of `max_tokens`, "limit" one that an agent was given.
     attempts : int
     cached, simulated : bool
         `simulated` marks an answer that no real model gave.

@@ -111,12 +111,26 @@ def _probability(match: re.Match[str]) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
-def confidence_of(completion: Completion, source: ConfidenceSource | None) -> float | None:
-    """Return the raw confidence of an answer from a source; None where there is none."""
+def confidence_of(
+    completion: Completion,
+    source: ConfidenceSource | None,
+    *,
+    key: str | None = None,
+    letters: str = "",
+) -> float | None:
+    """Return the raw confidence of an answer from a source; None where there is none.
+
+    Parameters
+    ----------
+    key, letters : str, optional
+        The letter that was answered, of those that were to choose from: "logprobs" is then the
+        probability of that letter among them, where the model gave alternatives.
+    """
     if source is None or source == "reported":
         return completion.confidence
     if source == "logprobs":
-        return logprob_confidence(completion)
+        shares = option_confidence(completion, letters) if key is not None and letters else None
+        return logprob_confidence(completion) if shares is None else shares.get(str(key))
     if source == "verbalised":
         return verbalised_confidence(completion.text)
     if isinstance(source, str):  # "self_consistency" is a matter of all samples together

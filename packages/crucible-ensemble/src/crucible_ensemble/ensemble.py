@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from crucible_ensemble.asking import Asker
+from crucible_ensemble.choices import AllOptions
 from crucible_ensemble.completion import Completion
 from crucible_ensemble.confidence import ConfidenceSource
 from crucible_ensemble.estimate import estimate
@@ -151,7 +152,7 @@ class Ensemble:
         seated = [replace(m, model=model) for m, model in zip(old, models, strict=True)]
         return Ensemble(seated, **self._options)
 
-    def with_options(self, **options: Any) -> "Ensemble":
+    def with_options(self, **options: Unpack[AllOptions]) -> "Ensemble":
         """Return the same members under other options of this class."""
         return Ensemble(self._panel.members, **{**self._options, **options})
 
@@ -296,6 +297,12 @@ class Ensemble:
             "record" makes an abstention of a prompt without quorum or without any answer.
         on_result : callable, optional
             Told of every prediction as it is made; with "dawid_skene" at the end.
+
+        Raises
+        ------
+        Exception
+            A fault of a vote, normaliser or `on_result`; with "raise" also of a prompt. What was
+            answered until then is in its `predictions`.
 
         Returns
         -------

@@ -32,7 +32,8 @@ async def predict_many(
     ValueError
         If an option is out of range.
     Exception
-        A fault of a vote or normaliser, always; a failed prompt with on_error="raise".
+        A fault of a vote, normaliser or `on_result`, always; a failed prompt with on_error="raise".
+        What was answered until then is in its `predictions`.
     """
     from crucible_ensemble.quorum import below_quorum, checked
 
@@ -45,12 +46,12 @@ async def predict_many(
     pairs = list(prompts.items()) if isinstance(prompts, Mapping) else [(item_of(p), p) for p in prompts]  # noqa: E501 # fmt: skip
     results: list[Prediction | None] = [None] * len(pairs)
     failed: list[Exception] = []
-    limiter = anyio.CapacityLimiter(concurrency)
+    places = iter(range(len(pairs)))
     quorum, batch = asker.panel.quorum, asker.batch
 
-    async def answer(place: int) -> None:
-        item, prompt = pairs[place]
-        async with limiter:
+    async def work() -> None:
+        for place in places:
+            item, prompt = pairs[place]
             try:
                 prediction = await asker.predict(
                     prompt, temperature=temperature, max_tokens=max_tokens, seed=None, stop=stop,
@@ -60,21 +61,22 @@ async def predict_many(
                     prediction = checked(prediction, quorum)
                 else:
                     prediction, _ = below_quorum(prediction, quorum)
+                results[place] = prediction
+                if on_result is not None and not batch:
+                    on_result(prediction)
             except Exception as error:  # noqa: BLE001 - raised below, without a group around it
                 error.add_note(f"item {item}")
                 failed.append(error)
                 group.cancel_scope.cancel()
                 return
-            results[place] = prediction
-            if on_result is not None and not batch:
-                on_result(prediction)
 
     async with anyio.create_task_group() as group:
-        for place in range(len(pairs)):
-            group.start_soon(answer, place)
-    if failed:
-        raise failed[0]
+        for _ in range(min(concurrency, len(pairs))):
+            group.start_soon(work)
     done = [p for p in results if p is not None]
+    if failed:
+        failed[0].predictions = tuple(done)  # type: ignore[attr-defined]
+        raise failed[0]
     if batch:
         done = recounted(done)
         for prediction in done if on_result is not None else ():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from crucible_ensemble.model import Model
 
@@ -29,6 +29,7 @@ class Member:
     """
 
     model: Model | str
+    _: KW_ONLY
     name: str | None = None
     weight: float = 1.0
     accuracy: float | None = None

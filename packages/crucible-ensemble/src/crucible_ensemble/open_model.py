@@ -83,7 +83,7 @@ def open_model(
 def open_models(
     names: Sequence[str], *, limiter: "Limiter | None" = None, **options: Any
 ) -> list[Model]:
-    """Open several models; those of one provider and key share a limiter.
+    """Open several models; those of one provider share a limiter and connections.
 
     Parameters
     ----------
@@ -94,8 +94,9 @@ def open_models(
         As in `open_model`, for each of them.
     """
     from crucible_ensemble.limits import Limiter
+    from crucible_ensemble.models.connections import Connections
 
-    shared: dict[str, Limiter] = {}
+    shared: dict[str, tuple[Limiter, Connections]] = {}
     opened: list[Model] = []
     for name in names:
         provider = resolve(name).partition("/")[0]
@@ -103,8 +104,9 @@ def open_models(
             opened.append(open_model(name, **options))
             continue
         if provider not in shared:
-            shared[provider] = limiter or Limiter()
-        opened.append(open_model(name, limiter=shared[provider], **options))
+            shared[provider] = limiter or Limiter(), Connections()
+        admits, connected = shared[provider]
+        opened.append(open_model(name, limiter=admits, connections=connected, **options))
     return opened
 
 

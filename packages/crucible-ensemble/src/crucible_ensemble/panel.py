@@ -10,6 +10,7 @@ from crucible_ensemble.confidence import ConfidenceSource, confidence_of
 from crucible_ensemble.executions.machine import Execution, Finish, Seat, Table
 from crucible_ensemble.member import Member
 from crucible_ensemble.model import Equivalence, Normaliser, Vote
+from crucible_ensemble.normalise.mcq import Mcq
 from crucible_ensemble.prediction import (
     Ballot,
     Prediction,
@@ -59,7 +60,9 @@ class Panel:
         seat, member = self.seats[place], self.member(place)
         confidence = None
         if response.key is not None and response.completion is not None:
-            confidence = confidence_of(response.completion, self.confidence)
+            confidence = confidence_of(
+                response.completion, self.confidence, key=response.key, letters=self._letters()
+            )
             if confidence is not None and member.calibrator is not None:
                 confidence = member.calibrator(confidence)
         return Ballot(
@@ -71,6 +74,10 @@ class Panel:
             accuracy=seat.accuracy,
             calibrated=member.calibrator is not None,
         )
+
+    def _letters(self) -> str:
+        """Return the options of a multiple-choice question, "" for any other."""
+        return self.normalise.letters() if isinstance(self.normalise, Mcq) else ""
 
 
 @dataclass(slots=True)
@@ -110,6 +117,8 @@ def conclude(
         As it stands in the metadata.
     """
     ballots, responses = _ballots(panel, course, table)
+    if course.finish.winner is not None and panel.execution.name == "hedged":
+        responses = _assumed(panel, responses, course.finish.winner)
     found = panel.vote(ballots)
     answer, confidence, reason, tie = found.winner, found.confidence, found.reason, None
     finish = course.finish
@@ -127,6 +136,22 @@ def conclude(
         panel, course, responses, found, answer=answer, confidence=confidence, reason=reason,
         tie=tie, item=item, seed=shown_seed,
     )  # fmt: skip
+
+
+def _assumed(panel: Panel, responses: Sequence[Response], winner: int) -> list[Response]:
+    """Bill a cancelled copy of the winning call like the copy that finished, and say so."""
+
+    def asked(place: int) -> str:
+        model = panel.member(place).model
+        return str(getattr(model, "name", id(model)))
+
+    won = responses[winner]
+    return [
+        replace(r, cost_usd=won.cost_usd, assumed=won.cost_usd is not None)
+        if r.status == "cancelled" and r.cost_usd is None and asked(place) == asked(winner)
+        else r
+        for place, r in enumerate(responses)
+    ]
 
 
 def broken(

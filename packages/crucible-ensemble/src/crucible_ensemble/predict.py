@@ -1,8 +1,9 @@
 """One question to an ensemble, in one call; ensembles by name; the synchronous twins."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
+from crucible_ensemble.choices import MostOptions, RarerOptions
 from crucible_ensemble.ensemble import Ensemble
 from crucible_ensemble.executions import ExecutionName
 from crucible_ensemble.executions.machine import Execution
@@ -31,7 +32,7 @@ async def predict(
     max_tokens: int = 1000,
     stop: Sequence[str] = (),
     item: str | None = None,
-    **options: Any,
+    **options: Unpack[RarerOptions],
 ) -> Prediction:
     """Ask several models, or one several times, and return the vote.
 
@@ -71,7 +72,7 @@ def predict_sync(
     max_tokens: int = 1000,
     stop: Sequence[str] = (),
     item: str | None = None,
-    **options: Any,
+    **options: Unpack[RarerOptions],
 ) -> Prediction:
     """Do what `predict` does, for scripts and notebooks, also where an event loop runs already."""
 
@@ -99,7 +100,7 @@ def predict_many_sync(
     temperature: float | None = 0.0,
     max_tokens: int = 1000,
     stop: Sequence[str] = (),
-    **options: Any,
+    **options: Unpack[RarerOptions],
 ) -> list[Prediction]:
     """Do what `Ensemble.predict_many` does, for scripts and notebooks."""
 
@@ -124,7 +125,7 @@ def create(
     adapters: Sequence[Mapping[str, object] | Member],
     models: Mapping[str, Model] | None = None,
     strategy: VoteName | Vote = "weighted_majority",
-    **options: Any,
+    **options: Unpack[MostOptions],
 ) -> Ensemble:
     """Build an ensemble from named, weighted members.
 

@@ -75,8 +75,18 @@ class PriceBook:
 
     def price(self, model: str) -> tuple[float, ...] | None:
         """Return the row of a model; a dated snapshot has the row of its base name."""
-        row = self.prices.get(model)
-        return self.prices.get(_DATE.sub("", model)) if row is None else row
+        named = self.priced_as(model)
+        return None if named is None else self.prices[named]
+
+    def priced_as(self, model: str) -> str | None:
+        """Return the name under which a model has its price, None if it has none.
+
+        A dated snapshot that has no row of its own has that of its base name.
+        """
+        for name in (model, _DATE.sub("", model)):
+            if name in self.prices:
+                return name
+        return None
 
     def cost_usd(
         self,

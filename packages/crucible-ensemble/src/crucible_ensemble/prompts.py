@@ -42,3 +42,14 @@ def check_options(*, temperature: float | None, max_tokens: int, stop: Sequence[
         raise ValueError(f"`max_tokens` must be >= 1, got {max_tokens}")
     if isinstance(stop, str) or not all(stop):
         raise ValueError(f"`stop` must be a sequence of non-empty strings, got {stop!r}")
+
+
+def lacking(
+    model: object, *, temperature: float | None, stop: Sequence[str], seed: int | None = None
+) -> list[str]:
+    """Return the options that are given and that a model says it does not take."""
+    supports = getattr(model, "supports", None)
+    if supports is None:
+        return []
+    given = {"temperature": temperature is not None, "stop": bool(stop), "seed": seed is not None}
+    return [name for name, value in given.items() if value and name not in supports]

@@ -1,58 +1,35 @@
 """Checkpoints that are there whole or not at all, and prove that they are what was written."""
 
-import json
 import math
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
 
-from crucible_lora.config import sha256_json
 from crucible_lora.errors import (
     CheckpointCorruptError,
     CheckpointNotFoundError,
     CheckpointWriteError,
 )
-from crucible_lora.files import flush, sha256_file
 from crucible_lora.gates import Direction
 from crucible_lora.metrics import direction_of
-from crucible_lora.records import Record
+from crucible_lora.sealed import (
+    Checkpoint,
+    MetricValue,
+    commit,
+    read_checkpoint,
+    read_content,
+    verify_checkpoint,
+)
 
-_STATE = "state.json"
 _FOLDER = re.compile(r"step-\d{6,}")
 # What "best" means, by the first of these that was recorded.
 _PREFERRED = ("nll", "loss")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricValue(Record):
-    """A number and which way is better."""
-
-    value: float
-    direction: Direction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint(Record):
-    """An adapter at one step. `sha256` is over all its files; `parent` is what it was resumed from.
-
-    `step` counts updates done, `epoch` and `position` say where the next batch is.
-    """
-
-    name: str
-    path: Path
-    step: int
-    epoch: int
-    position: int
-    metrics: Mapping[str, MetricValue]
-    sha256: str
-    parent: str | None = None
 
 
 class Saveable(Protocol):
@@ -137,20 +114,20 @@ class CheckpointStore:
             draft = self._draft()
             try:
                 await session.save(draft)
-                await anyio.to_thread.run_sync(_commit, draft, self.directory / name, content)
+                await anyio.to_thread.run_sync(commit, draft, self.directory / name, content)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
         except OSError as error:
             raise CheckpointWriteError(name, error.strerror or str(error)) from error
-        return self._read(name)
+        return read_checkpoint(self.directory / name)
 
     def list(self) -> Sequence[Checkpoint]:
         """Return the checkpoints in the order of their steps; what is torn is left out."""
         found = []
         for name in self._names():
             try:
-                found.append(self._read(name))
+                found.append(read_checkpoint(self.directory / name))
             except CheckpointCorruptError as error:
                 warnings.warn(f"skipped {name}: {error}", RuntimeWarning, stacklevel=2)
         return tuple(found)
@@ -180,8 +157,8 @@ class CheckpointStore:
             )
         if name not in self._names():
             raise CheckpointNotFoundError(name, self._names())
-        checkpoint = self._read(name)
-        self._verify(checkpoint)
+        checkpoint = read_checkpoint(self.directory / name)
+        verify_checkpoint(checkpoint)
         return checkpoint
 
     def best(self, metric: str, direction: Direction | None = None) -> Checkpoint:
@@ -204,12 +181,12 @@ class CheckpointStore:
         if not having:
             raise CheckpointNotFoundError("best", self._names(), f"no checkpoint has a {metric!r}")
         best = _best(having, metric, direction)
-        self._verify(best)
+        verify_checkpoint(best)
         return best
 
     def state(self, name: str) -> Mapping[str, Any]:
         """Return what the loop stored with a checkpoint."""
-        state: Mapping[str, Any] = self._content(name)["state"]
+        state: Mapping[str, Any] = read_content(self.directory / name)["state"]
         return state
 
     def verify(self) -> Mapping[str, CheckpointCorruptError]:
@@ -217,7 +194,7 @@ class CheckpointStore:
         damaged = {}
         for name in self._names():
             try:
-                self._verify(self._read(name))
+                verify_checkpoint(read_checkpoint(self.directory / name))
             except CheckpointCorruptError as error:
                 damaged[name] = error
         return damaged
@@ -288,58 +265,13 @@ class CheckpointStore:
     def _latest(self) -> Checkpoint:
         for name in reversed(self._names()):
             try:
-                checkpoint = self._read(name)
-                self._verify(checkpoint)
+                checkpoint = read_checkpoint(self.directory / name)
+                verify_checkpoint(checkpoint)
             except CheckpointCorruptError as error:
                 warnings.warn(f"skipped {name}: {error}", RuntimeWarning, stacklevel=3)
             else:
                 return checkpoint
         raise CheckpointNotFoundError("latest", self._names())
-
-    def _content(self, name: str) -> dict[str, Any]:
-        file = self.directory / name / _STATE
-        try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise CheckpointCorruptError(f"{name}/{_STATE}", None, None) from error
-        except ValueError as error:
-            raise CheckpointCorruptError(f"{name}/{_STATE}", None, sha256_file(file)) from error
-        seal = content.pop("seal", None)
-        if seal != sha256_json(content):
-            raise CheckpointCorruptError(f"{name}/{_STATE}", seal, sha256_json(content))
-        return content
-
-    def _read(self, name: str) -> Checkpoint:
-        content = self._content(name)
-        return Checkpoint(
-            name=name,
-            path=self.directory / name,
-            step=content["step"],
-            epoch=content["epoch"],
-            position=content["position"],
-            metrics={k: MetricValue.from_dict(v) for k, v in content["metrics"].items()},
-            sha256=sha256_json(content["files"]),
-            parent=content["parent"],
-        )
-
-    def _verify(self, checkpoint: Checkpoint) -> None:
-        for file, expected in self._content(checkpoint.name)["files"].items():
-            path = checkpoint.path / file
-            found = sha256_file(path) if path.is_file() else None
-            if found != expected:
-                raise CheckpointCorruptError(f"{checkpoint.name}/{file}", expected, found)
-
-
-def _commit(draft: Path, place: Path, content: dict[str, Any]) -> None:
-    files = sorted(p for p in draft.rglob("*") if p.is_file())
-    content["files"] = {p.relative_to(draft).as_posix(): sha256_file(p) for p in files}
-    content["seal"] = sha256_json(content)
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    (draft / _STATE).write_text(text, encoding="utf-8")
-    for path in (*files, draft / _STATE, draft):
-        flush(path)
-    draft.rename(place)
-    flush(place.parent)
 
 
 def _best(

@@ -12,7 +12,7 @@ import anyio.lowlevel
 
 from crucible_lora import tracing
 from crucible_lora.batching import BatchPlan
-from crucible_lora.checkpoints import Checkpoint, CheckpointStore
+from crucible_lora.checkpoints import CheckpointStore
 from crucible_lora.config import LoraConfig
 from crucible_lora.errors import DivergedError
 from crucible_lora.likelihood import mean_accuracy, mean_nll, perplexity
@@ -20,6 +20,7 @@ from crucible_lora.options import TrainOptions
 from crucible_lora.ports import Example, LossFunction, Session, Update
 from crucible_lora.results import StepRow, Stopped
 from crucible_lora.schedule import learning_rate, warmup_updates
+from crucible_lora.sealed import Checkpoint
 from crucible_lora.watching import Watch
 from crucible_lora.working import to_the_end
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from crucible_lora.checkpoints import Checkpoint, CheckpointStore, MetricValue
+from crucible_lora.checkpoints import CheckpointStore
 from crucible_lora.config import LoraConfig
 from crucible_lora.errors import (
     AdapterExistsError,
@@ -23,6 +23,7 @@ from crucible_lora.metrics import direction_of
 from crucible_lora.ports import Backend
 from crucible_lora.records import Record
 from crucible_lora.sampler import Sampler
+from crucible_lora.sealed import Checkpoint, MetricValue
 
 _SCHEMA = "crucible-lora/registry/1"
 _TABLE = """

@@ -17,10 +17,11 @@ from crucible_lora.loss_registry import LossRegistry, loss_to_dict
 from crucible_lora.masking import Truncation
 from crucible_lora.options import EarlyStopping, TrainOptions, read_gates
 from crucible_lora.ports import LossFunction
+from crucible_lora.preparing import lay_out_corpus, make_plan, read_corpus
 from crucible_lora.results import TrainingReport
 from crucible_lora.runs import Run
 from crucible_lora.schemas import OutputSchema, schema_to_dict
-from crucible_lora.training import Job, Operation, lay_out_corpus, make_plan, read_corpus
+from crucible_lora.training import Job, Operation
 from crucible_lora.watching import Watch
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crucible_lora.checkpoints import Checkpoint
 from crucible_lora.export_rows import to_csv, to_json, to_parquet
 from crucible_lora.gates import QualityReport
 from crucible_lora.masking import MaskReport
 from crucible_lora.records import Record
+from crucible_lora.sealed import Checkpoint
 
 __all__ = ["StepRow", "Stopped", "TrainingReport", "to_csv", "to_json", "to_parquet"]
 

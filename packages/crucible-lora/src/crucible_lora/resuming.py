@@ -14,10 +14,11 @@ from crucible_lora.formats import Formatter
 from crucible_lora.gradients import GradientHook
 from crucible_lora.loop import LoopState
 from crucible_lora.ports import LossFunction
+from crucible_lora.preparing import lay_out_corpus, read_corpus
 from crucible_lora.results import StepRow, TrainingReport
 from crucible_lora.schemas import OutputSchema
 from crucible_lora.sync import run_sync
-from crucible_lora.training import Job, Operation, lay_out_corpus, read_corpus
+from crucible_lora.training import Job, Operation
 from crucible_lora.watching import Watch
 
 

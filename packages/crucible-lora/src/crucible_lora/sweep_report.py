@@ -145,7 +145,7 @@ class SweepReport(Record):
         if self.best is not None:
             flattered = self.optimism_reason
             if self.optimism is not None:
-                flattered = f"{self.optimism:.4f}, which the best mean is expected to be flattered"
+                flattered = f"{self.optimism:.4f}, by which the best mean is probably flattered"
             parts.append(
                 f'"as good": the difference to the best, paired by replication, may be 0. '
                 f"Optimism of the choice: {flattered}."
@@ -233,8 +233,8 @@ def estimate_optimism(
     Items are drawn with replacement 1,000 times. Each time the best on the drawn items is chosen
     and looked at on those that were not drawn, which had no part in choosing it. The mean of these
     looks is what the choice is worth; the best value on all items, minus it, is the optimism. It is
-    in the units of the metric and positive where the best is flattered, and it errs upwards by
-    little, since a choice from fewer different items is a poorer one.
+    in the units of the metric and never below 0, and it errs upwards by little, since a choice from
+    fewer different items is a poorer one.
 
     References
     ----------
@@ -253,7 +253,7 @@ def estimate_optimism(
         values = sign * above[:, drawn].sum(axis=1) / below[:, drawn].sum(axis=1)
         chosen = int(np.argmax(values))
         worth.append(sign * above[chosen, left].sum() / below[chosen, left].sum())
-    return float(whole.max() - np.mean(worth))
+    return max(0.0, float(whole.max() - np.mean(worth)))
 
 
 def _number(value: float | None) -> str:

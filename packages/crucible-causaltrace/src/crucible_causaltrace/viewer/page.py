@@ -17,6 +17,20 @@ from crucible_causaltrace.viewer.payload import pack
 
 Theme = Literal["auto", "light", "dark"]
 
+# The viewer's script, one idea a file, in the order in which they are read and run.
+_SCRIPTS = (
+    "names",
+    "data",
+    "wording",
+    "filters",
+    "timeline",
+    "list",
+    "detail",
+    "overview",
+    "graph",
+    "commands",
+    "start",
+)
 _PLACEHOLDER = re.compile(r"\{\{([a-z]+)\}\}")
 
 
@@ -52,11 +66,13 @@ def render_html(
 
     folder = files("crucible_causaltrace.viewer")
     style = (folder / "viewer.css").read_text("utf-8")
-    script = (folder / "viewer.js").read_text("utf-8")
+    parts = [(folder / "script" / f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
+    # One function around all of it: the page's names stay out of the browser's.
+    script = '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
     template = (folder / "viewer.html").read_text("utf-8")
     with span("render") as current:
         shown = chain.task if title is None else title
-        parts = {
+        filled = {
             "policy": escape(_policy(script=script, style=style)),
             "title": escape(replace_unspeakable(shown)) or "Trace",
             "theme": theme,
@@ -66,7 +82,7 @@ def render_html(
             "payload": pack(chain, title=shown, seal=seal),
         }
         # In one pass: a title that looks like a placeholder stays what it is.
-        page = _PLACEHOLDER.sub(lambda match: parts[match[1]], template)
+        page = _PLACEHOLDER.sub(lambda match: filled[match[1]], template)
         current.set_attribute("crucible.causaltrace.events", len(chain))
         current.set_attribute("crucible.causaltrace.bytes", len(page))
     return page

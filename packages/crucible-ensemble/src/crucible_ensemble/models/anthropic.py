@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import httpx
 
     from crucible_ensemble.limits import Breaker, Limiter
+    from crucible_ensemble.models.connections import Connections
     from crucible_ensemble.prices import PriceBook
     from crucible_ensemble.retry import Retries
 
@@ -38,7 +39,7 @@ class AnthropicModel(ProviderModel):
     name : str, optional
         "provider/model" as it appears in prices, reports and spans.
     timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
-extra_body, headers, client
+extra_body, headers, connections, client
         See `crucible_ensemble.models.options.Options`.
 
     Notes
@@ -63,6 +64,7 @@ extra_body, headers, client
         capture_content: bool = False,
         extra_body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        connections: "Connections | None" = None,
         client: "httpx.AsyncClient | None" = None,
     ) -> None:
         if not model:
@@ -77,7 +79,7 @@ extra_body, headers, client
                 api_key=api_key, timeout_s=timeout_s, retries=retries, limiter=limiter,
                 breaker=breaker, prices=prices, unsupported=unsupported,
                 raise_filtered=raise_filtered, capture_content=capture_content,
-                extra_body=extra_body, headers=headers, client=client,
+                extra_body=extra_body, headers=headers, connections=connections, client=client,
             ),
         )  # fmt: skip
 

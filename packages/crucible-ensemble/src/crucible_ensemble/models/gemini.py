@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import httpx
 
     from crucible_ensemble.limits import Breaker, Limiter
+    from crucible_ensemble.models.connections import Connections
     from crucible_ensemble.prices import PriceBook
     from crucible_ensemble.retry import Retries
 
@@ -49,7 +50,7 @@ class GeminiModel(ProviderModel):
     top_logprobs : int, in [0, 20]
         Ask for as many alternatives at each token; needs `logprobs`.
     timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
-extra_body, headers, client
+extra_body, headers, connections, client
         See `crucible_ensemble.models.options.Options`.
     """
 
@@ -72,6 +73,7 @@ extra_body, headers, client
         capture_content: bool = False,
         extra_body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        connections: "Connections | None" = None,
         client: "httpx.AsyncClient | None" = None,
     ) -> None:
         if not model:
@@ -90,7 +92,7 @@ extra_body, headers, client
                 api_key=api_key, timeout_s=timeout_s, retries=retries, limiter=limiter,
                 breaker=breaker, prices=prices, unsupported=unsupported,
                 raise_filtered=raise_filtered, capture_content=capture_content,
-                extra_body=extra_body, headers=headers, client=client,
+                extra_body=extra_body, headers=headers, connections=connections, client=client,
             ),
         )  # fmt: skip
 

@@ -93,6 +93,9 @@ class Ledger:
             extra["queued_s"] = self.queued_s
         if cost is None and price is not None:
             extra["known_cost_usd"] = price  # an earlier attempt may have been billed too
+        named = self._prices.priced_as(self._model)
+        if named not in (None, self._model):
+            extra["priced_as"] = named  # a dated snapshot at the price of its base name
         logprobs = answer.logprobs or None
         return Completion(
             text=answer.text,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
     from crucible_ensemble.limits import Breaker, Limiter
+    from crucible_ensemble.models.connections import Connections
     from crucible_ensemble.prices import PriceBook
     from crucible_ensemble.retry import Retries
 
@@ -54,7 +55,7 @@ class OpenAIModel(ProviderModel):
     token_parameter : {"auto", "max_tokens", "max_completion_tokens"}
         What the limit is called; "auto" knows OpenAI's own models.
     timeout_s, retries, limiter, breaker, prices, unsupported, raise_filtered, capture_content, \
-extra_body, headers, client
+extra_body, headers, connections, client
         See `crucible_ensemble.models.options.Options`.
     """
 
@@ -79,6 +80,7 @@ extra_body, headers, client
         capture_content: bool = False,
         extra_body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        connections: "Connections | None" = None,
         client: "httpx.AsyncClient | None" = None,
     ) -> None:
         if not model:
@@ -112,7 +114,7 @@ extra_body, headers, client
                 api_key=api_key, timeout_s=timeout_s, retries=retries, limiter=limiter,
                 breaker=breaker, prices=prices, unsupported=unsupported,
                 raise_filtered=raise_filtered, capture_content=capture_content,
-                extra_body=extra_body, headers=headers, client=client,
+                extra_body=extra_body, headers=headers, connections=connections, client=client,
             ),
         )  # fmt: skip
 

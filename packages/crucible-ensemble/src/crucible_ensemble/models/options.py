@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from crucible_ensemble.limits import Breaker, Limiter
+from crucible_ensemble.models.connections import Connections
 from crucible_ensemble.prices import PriceBook
 from crucible_ensemble.retry import Retries
 
@@ -38,8 +39,10 @@ class Options:
         Put prompts and answers into spans.
     extra_body, headers : mapping
         Sent with every request, for what is special to a server.
+    connections : Connections, optional
+        Shared with other models, as `open_models` does; by default the model has its own.
     client : httpx.AsyncClient, optional
-        Used and not closed; by default the model has its own.
+        Used instead, and not closed.
     """
 
     api_key: str | None = None
@@ -53,6 +56,7 @@ class Options:
     capture_content: bool = False
     extra_body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
+    connections: Connections | None = None
     client: "httpx.AsyncClient | None" = None
 
     def __post_init__(self) -> None:

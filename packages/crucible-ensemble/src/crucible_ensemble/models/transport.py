@@ -13,6 +13,7 @@ from crucible_ensemble.errors import (
     ModelTimeoutError,
     ResponseFormatError,
 )
+from crucible_ensemble.models.connections import Connections
 from crucible_ensemble.models.options import Options
 from crucible_ensemble.models.wire import Answer, Stream, Wire, error_from
 
@@ -48,16 +49,11 @@ class Transport:
         self.base_url = base_url.rstrip("/")
         self._wire, self._name, self._options = wire, name, options
         self._key_variables, self._key_needed = tuple(key_variables), key_needed
-        self._http: tuple[object, httpx.AsyncClient] | None = None
+        self._connections = options.connections or Connections()
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        from anyio.lowlevel import current_token
-
-        if self._http is not None:
-            (loop, client), self._http = self._http, None
-            if loop == current_token():  # else its connections went with their event loop
-                await client.aclose()
+        """Close the connections, if no other model holds them."""
+        await self._connections.let_go(self)
 
     async def send(
         self, body: Mapping[str, Any], *, stream: bool, deadline: float
@@ -164,13 +160,8 @@ class Transport:
     def _client(self) -> "httpx.AsyncClient":
         if self._options.client is not None:
             return self._options.client
-        from anyio.lowlevel import current_token
-
-        loop = current_token()
-        # Connections belong to the event loop they were made in; a new loop gets new ones.
-        if self._http is None or self._http[0] != loop:
-            self._http = loop, _new_client(encrypted=self.base_url.startswith("https://"))
-        return self._http[1]
+        encrypted = self.base_url.startswith("https://")
+        return self._connections.client(self, encrypted=encrypted)
 
     def _key(self) -> str | None:
         key = self._options.api_key
@@ -209,18 +200,6 @@ class Transport:
         return ConnectionFailedError(
             f"cannot reach {self._where()}: {said}", model=self._name, cost_usd=cost
         )
-
-
-def _new_client(*, encrypted: bool) -> "httpx.AsyncClient":
-    import ssl
-
-    import httpx
-
-    # Reading the machine's certificates takes as long as fifty calls to a server on loopback.
-    # Without them nothing can be trusted, so that plain HTTP stays plain HTTP.
-    trusted = True if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    return httpx.AsyncClient(timeout=None, limits=limits, follow_redirects=False, verify=trusted)
 
 
 def _status_of(data: Mapping[str, Any]) -> int:

@@ -52,7 +52,7 @@ class Mcq:
     def __call__(self, text: str, /) -> str | None:
         """Return a capital letter, or None."""
         text = unicodedata.normalize("NFKC", text)
-        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: self.options]
+        letters = self.letters()
         whole = _WHOLE.match(text)
         if whole is not None:
             return _within(whole[1], letters)
@@ -69,6 +69,10 @@ class Mcq:
         if len(lone) == 1:
             return lone.pop()
         return None if lone else self._contained(text, letters)
+
+    def letters(self) -> str:
+        """Return the letters that are options, such as "ABCD"."""
+        return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: self.options]
 
     def _marked(self, text: str, letters: str) -> str | None:
         for marker in reversed(list(_MARKER.finditer(text))):

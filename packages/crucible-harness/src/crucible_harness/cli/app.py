@@ -2,7 +2,7 @@
 
 import typer
 
-from crucible_harness.cli import after, before, importing, kit, running
+from crucible_harness.cli import after, before, importing, kit, running, studying
 
 app = typer.Typer(
     help="Experiments on language models: reproducible, paired by item, and honest about what "
@@ -25,6 +25,8 @@ for command in (
     after.verify,
     after.compare,
     after.cite,
+    studying.studies,
+    studying.study,
     kit.datasets,
     kit.models,
     kit.doctor,

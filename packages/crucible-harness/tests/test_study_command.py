@@ -1,0 +1,114 @@
+"""`crucible studies` and `crucible study`, as processes: what they print, write, and exit with."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_cli import crucible
+from worlds import simulated, sums
+
+from crucible_harness import run_sync
+from crucible_harness.studies import STUDIES, reliability
+
+
+def test_the_studies_are_listed():
+    done = crucible("studies")
+    assert done.returncode == 0
+    for card in STUDIES.values():
+        assert card.question in done.stdout
+    listed = json.loads(crucible("studies", "--json").stdout)
+    assert [card["id"] for card in listed] == ["h1", "h2", "h3", "h4", "h5", "h6", "rq6"]
+    assert all(card["limits"] for card in listed)
+
+
+def test_an_unknown_study_and_a_file_that_is_not_there_are_bad_input(tmp_path):
+    done = crucible("study", "h7", "--directory", tmp_path)
+    assert done.returncode == 2
+    assert "`study` must be one of h1, h2, h3, h4, h5, h6, rq6, got 'h7'" in done.stderr
+    done = crucible("study", tmp_path / "none.toml")
+    assert done.returncode == 2
+    assert "No such file" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_there_is_analysed_and_nobody_asked(options):
+    models = {name: simulated(name, accuracy=p) for name, p in (("a", 0.8), ("b", 0.7))}
+    experiment = reliability(models, dataset=sums(60), at_least=0.5)
+    result = run_sync(experiment, options=replace(options, directory=options.directory))
+    done = crucible("study", "h1", "--run", result.path, "--format", "md,json", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["study"] == "h1"
+    assert found["plan"]["at_least"] == 0.5
+    assert found["simulated"] is True
+    assert set(found["reports"]) == {"markdown", "json"}
+    text = Path(found["reports"]["markdown"]).read_text("utf-8")
+    assert "SIMULATED" in text
+    plain = crucible("study", "h1", "--run", result.path, "--format", "md")
+    assert plain.stdout.startswith("SIMULATED")
+    assert "gain:" in plain.stdout
+
+
+def test_three_ways_of_asking_the_embedded_model_are_voters(tmp_path):
+    done = crucible("study", "h3", "--items", "6", "--max-tokens", "8",
+                    "--directory", tmp_path, "--format", "md", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["simulated"] is False
+    assert found["n"] == 6
+    voters = next(t for t in found["tables"] if t["title"] == "Shapley values")["rows"]
+    assert [row[0] for row in voters] == [
+        "local/smollm2 / plain", "local/smollm2 / brief", "local/smollm2 / form",
+    ]  # fmt: skip
+
+
+def test_pairs_of_the_embedded_model_are_made_and_too_few_decide_nothing(tmp_path):
+    done = crucible("study", "h2", "--items", "4", "--pairs", "40", "--max-tokens", "1",
+                    "--directory", tmp_path, "--format", "md", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["outcome"] == "inconclusive"
+    assert "nothing is decided" in found["warnings"][0]
+    (folder,) = tmp_path.iterdir()
+    assert len((folder / "pairs.jsonl").read_text().splitlines()) == 40
+
+
+def test_h2_of_a_provider_wants_a_yes_before_it_sends_anything(tmp_path):
+    done = crucible("study", "h2", "--models", "openai/gpt-4o-mini", "--directory", tmp_path)
+    assert done.returncode == 2
+    assert "8,000 calls" in done.stderr
+    two = crucible("study", "h2", "--models", "local/smollm2,openai/gpt-4o-mini")
+    assert two.returncode == 2
+    assert "must name one model" in two.stderr
+
+
+def test_a_simulation_runs_from_its_file(tmp_path):
+    file = tmp_path / "rq6.toml"
+    file.write_text('study = "rq6"\nruns = 20\n')
+    done = crucible("study", file, "--directory", tmp_path, "--format", "md", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["study"] == "rq6"
+    assert found["outcome"] is None
+    assert (tmp_path / "study-rq6" / "report.md").is_file()
+
+
+def test_the_protocol_and_its_list_are_written_and_claim_nothing(tmp_path):
+    done = crucible("study", "h6", "--directory", tmp_path, "--format", "md")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("protocol only: needs people and an ethics board.")
+    listed = (tmp_path / "study-h6" / "randomisation.csv").read_text().splitlines()
+    assert len(listed) == 1 + 40 * 48
+    assert "ethics board" in (tmp_path / "study-h6" / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("study", ["h1", "h3", "h5"])
+def test_a_study_of_a_provider_without_a_yes_is_refused_before_a_call(tmp_path, study):
+    names = "openai/gpt-5,anthropic/claude-opus-4-8"
+    source = ("--source", "accuracy") if study == "h5" else ()
+    done = crucible("study", study, "--models", names, "--items", "150", *source,
+                    "--directory", tmp_path)  # fmt: skip
+    assert done.returncode in (2, 6)
+    assert "crucible: " in done.stderr
+    assert not list(tmp_path.glob("*/journal.sqlite"))

@@ -1,0 +1,299 @@
+"""Print how often the studies of crucible_harness.studies err, in worlds whose truth is known.
+
+uv run --group test python scripts/simulate_studies.py                 prints the tables
+uv run --group test python scripts/simulate_studies.py --write         also writes docs/studies.md
+uv run --group test python scripts/simulate_studies.py --only h1 h3    some of them, not written
+"""
+
+import argparse
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crucible_harness.studies import (
+    AdaptiveHedging,
+    Methods,
+    ReliabilityPlan,
+    SizePlan,
+    TailLatency,
+    WeightsPlan,
+)
+from crucible_harness.studies.ballots import chance_right
+from crucible_harness.studies.result import Figure, StudyResult
+from crucible_harness.studies.traces import Kind
+from crucible_harness.studies.worlds import BetaVoters, Confident, PairedCalls, SharedCoin, drawn
+from crucible_hedging.simulate import Lognormal, Stragglers
+
+ROOT = Path(__file__).parent.parent
+SEED = 20_261_125
+HEAD = ("study", "world", "figure", "truth", "interval holds it", "supported", "studies")
+Line = tuple[str, ...]
+
+
+def main() -> None:
+    """Run everything and print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=(*TABLES, "rq6"), help="some of the studies")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/studies.md")
+    arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("--write needs all studies")
+    wanted = arguments.only or [*TABLES, "rq6"]
+    blocks = {}
+    lines = [line for name in TABLES if name in wanted for line in TABLES[name]()]
+    if lines:
+        blocks["studies"] = markdown(HEAD, lines)
+    if "rq6" in wanted:
+        blocks["methods"] = methods()
+    for text in blocks.values():
+        print(text, end="\n\n", flush=True)
+    if arguments.write:
+        page = ROOT / "docs" / "studies.md"
+        text = page.read_text("utf-8")
+        for name, block in blocks.items():
+            pattern = re.compile(f"<!-- {name} -->.*<!-- /{name} -->", re.DOTALL)
+            new = f"<!-- {name} -->\n{block}\n<!-- /{name} -->"
+            text = pattern.sub(lambda _, new=new: new, text)
+        page.write_text(text, "utf-8")
+
+
+class Tally:
+    """Counts intervals that hold the truth, and verdicts."""
+
+    def __init__(self, study: str, world: str) -> None:
+        self._study, self._world, self._n = study, world, 0
+        self._supported = 0
+        self._held: dict[str, list[bool]] = defaultdict(list)
+        self._truth: dict[str, float] = {}
+
+    def see(self, found: StudyResult, truths: Mapping[str, float]) -> None:
+        """Count one study against the true value of some of its figures."""
+        self.see_figures({name: found.figure(name) for name in truths}, truths)
+        self.verdict(found.outcome == "supported")
+
+    def see_figures(self, figures: Mapping[str, Figure], truths: Mapping[str, float]) -> None:
+        """Count intervals; one that is missing or has an open end holds what lies on its side."""
+        for name, truth in truths.items():
+            low, high = figures[name].low, figures[name].high
+            known = low is not None or high is not None
+            self._held[name].append(
+                known and (low is None or low <= truth) and (high is None or truth <= high)
+            )
+            self._truth[name] = truth
+
+    def verdict(self, supported: bool) -> None:
+        """Count a verdict."""
+        self._n += 1
+        self._supported += supported
+
+    def lines(self, *, varies: Sequence[str] = ()) -> Iterator[Line]:
+        """Yield the rows of the table."""
+        said = share(self._supported, self._n) if self._n else ""
+        for name, held in self._held.items():
+            truth = "of each study" if name in varies else f"{self._truth[name]:.3f}"
+            yield (self._study, self._world, name, truth, share(sum(held), len(held)), said,
+                   f"{len(held):,}")  # fmt: skip
+            said = ""
+        if not self._held:
+            yield (self._study, self._world, "", "", "", said, f"{self._n:,}")
+
+
+# ------------------------------------------------------------- votes
+
+
+def h1(studies: int = 400, items: int = 600) -> Iterator[Line]:
+    """A vote of five against the best of them, and two cases without what is claimed."""
+    worlds = (
+        ("five unequal voters, correlation .3", SharedCoin(
+            accuracies=(0.8, 0.7, 0.7, 0.7, 0.65), correlation=0.3), ReliabilityPlan(at_least=0.5)),
+        ("no effect: one voter, copied", SharedCoin(
+            accuracies=(0.8,) * 5, correlation=1.0), ReliabilityPlan(at_least=0.5)),
+        ("gain exactly the smallest of interest", _AT_SESOI, ReliabilityPlan(
+            at_least=0.5, sesoi=_AT_SESOI.vote() - 0.7)),
+        ("accuracy exactly what is claimed", _AT_SESOI, ReliabilityPlan(
+            at_least=_AT_SESOI.vote(), sesoi=0.01)),
+    )  # fmt: skip
+    for place, (label, world, plan) in enumerate(worlds):
+        rng, tally = np.random.default_rng([SEED, 1, place]), Tally("h1", label)
+        for _ in range(studies):
+            found = h1_once(world, plan, items, rng)
+            best = float(found.plan["best accuracy"])
+            tally.see(found, {"gain": world.vote() - best})
+        yield from tally.lines(varies=["gain"] if place == 0 else [])
+
+
+_AT_SESOI = SharedCoin(accuracies=(0.7,) * 5, correlation=0.2)
+
+
+def h1_once(
+    world: SharedCoin, plan: ReliabilityPlan, items: int, rng: np.random.Generator
+) -> StudyResult:
+    """Return one study; its plan says the true accuracy of the voter that it chose."""
+    ballots = world.draw(items, rng)
+    choosing = rng.permutation(items) < round(items * plan.choose)
+    vote = drawn(chance_right(ballots.answers), rng)
+    best = int(ballots.right[choosing].mean(axis=0).argmax())
+    found = plan.judge(ballots, vote, choosing, simulated=True)
+    return replace(found, plan={**found.plan, "best accuracy": world.accuracies[best]})
+
+
+def h3(studies: int = 400, items: int = 400) -> Iterator[Line]:
+    """Gain of five voters over one, the model of correlated voters, Shapley values."""
+    worlds = (
+        ("five voters, mu .6, rho .2", BetaVoters()),
+        ("no effect: mu .5", BetaVoters(mu=0.5)),
+    )
+    for place, (label, world) in enumerate(worlds):
+        rng, tally = np.random.default_rng([SEED, 3, place]), Tally("h3", label)
+        truths = {"gain": world.vote(5) - world.mu, "mu": world.mu, "rho": world.rho}
+        more = {
+            "marginal gain, 2 to 3": world.vote(3) - world.vote(2),
+            "gain per USD, 2 to 3": (world.vote(3) - world.vote(2)) / 0.001,
+            "Shapley value": world.vote(5) / 5,  # equal voters share equally
+        }
+        for _ in range(studies):
+            found = SizePlan(resamples=999).judge(world.draw(items, rng), simulated=True)
+            size = dict(
+                zip(found.table("Sizes").columns, found.table("Sizes").rows[2], strict=True)
+            )
+            value = found.table("Shapley values").rows[0]
+            tally.see(found, truths)
+            tally.see_figures(
+                {
+                    "marginal gain, 2 to 3": _figure(
+                        size, "marginal gain", "gain low", "gain high"
+                    ),
+                    "gain per USD, 2 to 3": _figure(
+                        size, "gain per USD", "per USD low", "per USD high"
+                    ),
+                    "Shapley value": Figure(name="", value=_f(value[1]), low=_f(value[2]),
+                                            high=_f(value[3])),
+                },
+                more,
+            )  # fmt: skip
+        yield from tally.lines()
+
+
+def h5(studies: int = 400, items: int = 500) -> Iterator[Line]:
+    """Gain of calibrated log-odds over counting, and what a boasting voter costs."""
+    worlds = (
+        ("three voters, one weak, all overstate", Confident()),
+        ("no effect: confidences of other items, equal voters", Confident(
+            shapes=((6.0, 1.6),) * 3, informative=False)),
+    )  # fmt: skip
+    for place, (label, world) in enumerate(worlds):
+        rng, tally = np.random.default_rng([SEED, 5, place]), Tally("h5", label)
+        many = {"items": 4_000_000, "rng": np.random.default_rng([SEED, 5, place, 1])}
+        gain = world.gain(**many) if world.informative else 0.0
+        truths = {"gain": gain}
+        if world.informative:
+            truths["interaction"] = gain - world.gain(weakest_shift=3.0, **many)
+        plan = WeightsPlan(source="reported", classes=4.0, resamples=999, sesoi=0.01)
+        for _ in range(studies):
+            ballots, _ = world.draw(items, rng)
+            tally.see(plan.judge(ballots, simulated=True, rules=("log-odds",)), truths)
+        yield from tally.lines()
+
+
+# ------------------------------------------------------------- latency
+
+
+def h2(studies: int = 200, pairs: int = 4_000) -> Iterator[Line]:
+    """Reduction of P99 and extra load, in logs whose calls are correlated in time."""
+    worlds = (
+        ("lognormal", PairedCalls(dist=Lognormal(1))),
+        ("5 % stragglers x 10", PairedCalls(dist=Stragglers())),
+        ("no effect: copies as slow as the call", PairedCalls(dist=Lognormal(1), copies=1.0)),
+    )
+    for place, (label, world) in enumerate(worlds):
+        rng, tally = np.random.default_rng([SEED, 2, place]), Tally("h2", label)
+        for n in range(studies):
+            plan = TailLatency(pairs=pairs, seed=n)
+            found = plan.analyse(world.draw(pairs, rng), simulated=True)
+            delay, q = (float(found.figure(f).value or 0) for f in ("delay", "probability"))
+            cut = 0.0
+            if not world.copies:
+                cut = world.reduction(delay_s=delay, probability=q, percentile=99)
+            tally.see(found, {"reduction": cut})
+            above = replace(found.figure("extra load"), low=None)
+            load = q * float(world.dist.sf(delay))
+            tally.see_figures({"extra load, upper bound": above}, {"extra load, upper bound": load})
+        yield from tally.lines(varies=["reduction", "extra load, upper bound"])
+
+
+def h4(studies: int = 200) -> Iterator[Line]:
+    """Regret saved by the adaptive delay over 30 seeds; the truth is the mean of all seeds."""
+    for label, kind in (("regimes", "regimes"), ("no effect: steady latency", "steady")):
+        yield from _h4(label, kind, studies)  # type: ignore[arg-type]
+
+
+def _h4(label: str, kind: Kind, studies: int) -> Iterator[Line]:
+    plan = AdaptiveHedging(
+        traces=(kind,), requests=1_500, warm_up=300, window=300, sojourn=400, seed=SEED
+    )
+    runs = [plan.one(kind, seed) for seed in range(studies * plan.seeds)]
+    truth = float(np.mean([r["fixed"].regret - r["adaptive"].regret for r in runs]))
+    tally = Tally("h4", label)
+    for n in range(studies):
+        seen = runs[n * plan.seeds : (n + 1) * plan.seeds]
+        found = plan.judge({kind: seen})
+        tally.see(found, {f"regret saved: {kind}": truth})
+    yield from tally.lines()
+
+
+TABLES: Mapping[str, Callable[[], Iterator[Line]]] = {"h1": h1, "h2": h2, "h3": h3, "h4": h4,
+                                                      "h5": h5}  # fmt: skip
+
+
+# ------------------------------------------------------------- methods
+
+
+def methods(runs: int = 4_000) -> str:
+    """Return the table of rq6."""
+    found = Methods(runs=runs, seed=SEED).simulate()
+    table = found.table("Rates")
+    lines = [
+        (f"{row[0]} x {row[1]}, {row[2]}", f"{row[3]:g}", f"{row[4]:g}", str(row[5]),
+         *(f"{100 * float(rate):.1f} %" for rate in row[6:]))
+        for row in table.rows
+    ]  # fmt: skip
+    head = ("items x repeats, answers", "item SD", "own SD", "analysis", "false findings",
+            "coverage", "found")  # fmt: skip
+    return markdown(head, lines)
+
+
+# ------------------------------------------------------------- words
+
+
+def share(hits: int, runs: int) -> str:
+    """Return a percentage with its Monte Carlo standard error."""
+    p = hits / runs
+    return f"{100 * p:.1f} % ± {100 * math.sqrt(p * (1 - p) / runs):.1f}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; columns of numbers are set flush right."""
+    numeric = ["---:" if name in _NUMERIC else "---" for name in head]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, numeric, *rows))
+
+
+_NUMERIC = {"truth", "interval holds it", "supported", "studies", "item SD", "own SD",
+            "false findings", "coverage", "found"}  # fmt: skip
+
+
+def _figure(row: Mapping[str, Any], value: str, low: str, high: str) -> Figure:
+    return Figure(name=value, value=_f(row[value]), low=_f(row[low]), high=_f(row[high]))
+
+
+def _f(cell: Any) -> float | None:
+    return None if cell is None else float(cell)
+
+
+if __name__ == "__main__":
+    main()
