@@ -1,5 +1,6 @@
 """The site: built without a warning, read and searched in a browser without a network."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -111,6 +113,39 @@ def test_every_page_can_be_reached_from_the_front_page_by_the_navigation(site):
         built = site / source.relative_to(ROOT).with_suffix(".html")
         assert built.is_file(), source
         assert built.resolve() in linked, f"{source.name} is not in the navigation"
+
+
+def test_a_guide_that_the_front_page_does_not_name_stands_last(tmp_path):
+    navigation = _part_of_the_site("navigation")
+    for name in ("index", "named", "new"):
+        (tmp_path / f"{name}.md").touch()
+    app = SimpleNamespace(
+        config=SimpleNamespace(root_doc="docs/index"),
+        env=SimpleNamespace(doc2path=lambda docname: tmp_path / "index.md"),
+    )
+    source = ["Short title <named>\n(every other guide)\n"]
+    navigation.add_others(app, "docs/index", source)
+    assert source == ["Short title <named>\nnew\n"]
+
+
+def test_docstrings_become_clean_restructuredtext():
+    docstrings = _part_of_the_site("docstrings")
+    assert docstrings.numbers(["a rule [1]_", ".. [1] A. Author"]) == [
+        "a rule \\[1]",
+        "* \\[1] A. Author",
+    ]
+    assert docstrings.bars(["|d| > 0"]) == ["\\|d\\| > 0"]
+    tree = docstrings.trees(["Errors.", "", "Root", "    Leaf  a call failed"])
+    assert tree[2:] == [".. code-block:: text", "", "   Root", "       Leaf  a call failed", ""]
+    plain = "(a: ~typing.~P, b: list = <factory>)"
+    assert docstrings.readable(*[None] * 5, plain, "int") == ("(a: P, b: list = ...)", "int")
+
+
+def _part_of_the_site(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"site_{name}", DOCS / "_site" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("name", PACKAGES)

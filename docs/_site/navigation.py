@@ -11,7 +11,8 @@ def add_others(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put the guides that are not named where the front page leaves room for them."""
     if docname != app.config.root_doc:
         return
-    named = {line.strip() for line in source[0].splitlines()}
+    lines = (line.strip() for line in source[0].splitlines())
+    named = {line.rpartition("<")[2].removesuffix(">") for line in lines}
     guides = sorted(page.stem for page in Path(app.env.doc2path(docname)).parent.glob("*.md"))
     others = [guide for guide in guides if guide not in named and guide != "index"]
     assert PLACE in source[0], f"{docname} has no line {PLACE!r}"
