@@ -45,6 +45,9 @@ def test_a_run_that_is_there_is_analysed_and_nobody_asked(options):
     assert set(found["reports"]) == {"markdown", "json"}
     text = Path(found["reports"]["markdown"]).read_text("utf-8")
     assert "SIMULATED" in text
+    other = crucible("study", "h3", "--run", result.path)
+    assert other.returncode == 2
+    assert "`STUDY` of this run must be h1, got 'h3'" in other.stderr
     plain = crucible("study", "h1", "--run", result.path, "--format", "md")
     assert plain.stdout.startswith("SIMULATED")
     assert "gain:" in plain.stdout
@@ -77,10 +80,28 @@ def test_pairs_of_the_embedded_model_are_made_and_too_few_decide_nothing(tmp_pat
 def test_h2_of_a_provider_wants_a_yes_before_it_sends_anything(tmp_path):
     done = crucible("study", "h2", "--models", "openai/gpt-4o-mini", "--directory", tmp_path)
     assert done.returncode == 2
-    assert "8,000 calls" in done.stderr
+    assert "16,000 calls" in done.stderr
     two = crucible("study", "h2", "--models", "local/smollm2,openai/gpt-4o-mini")
     assert two.returncode == 2
     assert "must name one model" in two.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("h4", "--models", "local/smollm2"), ("rq6", "--items", "5"), ("h3", "--pairs", "50"),
+     ("h1", "--source", "accuracy"), ("h2", "--max-cost", "3"), ("h6", "--yes"),
+     ("h1", "--run", "runs/x", "--items", "3")],
+)  # fmt: skip
+def test_an_option_that_a_study_does_not_use_is_refused(tmp_path, words, capsys):
+    from crucible_harness.cli.app import app
+
+    with pytest.raises(SystemExit) as ended:
+        app(["study", *words, "--directory", str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"`{words[-2] if words[-1] != '--yes' else '--yes'}` must not be given" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_simulation_runs_from_its_file(tmp_path):

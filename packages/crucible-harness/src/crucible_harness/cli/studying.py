@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crucible_ensemble import Model
     from crucible_harness.experiment import Experiment
     from crucible_harness.options import RunOptions
-    from crucible_harness.studies import AdaptiveHedging, Methods, TailLatency, Trust
+    from crucible_harness.studies import TailLatency, Trust
     from crucible_harness.studies.result import StudyResult
 
 
@@ -48,15 +48,18 @@ def study(
         list[str] | None,
         typer.Option(help="Models, repeated or separated by commas; local/smollm2 by default."),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="Name of the data set.")] = "demo-arithmetic",
+    dataset: Annotated[
+        str | None, typer.Option(help="Name of the data set; demo-arithmetic by default.")
+    ] = None,
     items: Items = None,
     data: Data = None,
     pairs: Annotated[
         int | None, typer.Option(min=40, help="h2: calls of which both copies are made.")
     ] = None,
     source: Annotated[
-        str, typer.Option(help="h5: logprobs, reported, verbalised or accuracy.")
-    ] = "logprobs",
+        str | None,
+        typer.Option(help="h5: logprobs (the default), reported, verbalised or accuracy."),
+    ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Of an answer; 256 by default, 24 in h2.")
     ] = None,
@@ -78,53 +81,94 @@ def study(
         from crucible_harness.studies.loading import RECORDS, load_study
 
         read_formats(formats)
-        names = [name for text in models or ["local/smollm2"] for name in text.split(",") if name]
         shown = _Shown(directory=directory, formats=formats, as_json=as_json)
+        given: dict[str, Any] = {
+            "models": models, "dataset": dataset, "items": items, "data": data, "pairs": pairs,
+            "source": source, "max_tokens": max_tokens, "yes": yes or None, "max_cost": max_cost,
+            "concurrency": concurrency,
+        }  # fmt: skip
         if run is not None:
             from crucible_harness.studies import analyse
 
-            shown.result(analyse(run), run / "study")
+            _refuse(given, (), "an analysis of a run")
+            found = analyse(run)
+            if found.study != which:
+                raise ValueError(f"`STUDY` of this run must be {found.study}, got {which!r}")
+            shown.result(found, run / "study")
             return
         read: Any = None
         if which.endswith(".toml"):
-            read = load_study(which, items=items, data=data)
+            read = load_study(which)
+            if isinstance(read, tuple):
+                _refuse(given, _OF_FILES, "an experiment's file")
+                read = load_study(which, items=items, data=data)
         elif card_of(which).id in dict(RECORDS):
             read = dict(RECORDS)[which]()
-        if read is None or isinstance(read, tuple):
-            if read is not None and max_tokens is not None:
-                raise ValueError("`--max-tokens` must stand in the file of an experiment")
-            asked = read or _experiment(
-                which, names, dataset=dataset, items=items, data=data, source=source,
+        if read is None:
+            _refuse(given, (*_OF_VOTERS, *(("source",) if which == "h5" else ())), which)
+            read = _experiment(
+                which, _names(models), dataset=dataset, items=items, data=data, source=source,
                 max_tokens=max_tokens or 256,
             )  # fmt: skip
-            _ask(asked, shown, yes=yes, max_cost=max_cost, concurrency=concurrency)
+        if isinstance(read, tuple):
+            _ask(read, shown, yes=yes, max_cost=max_cost, concurrency=concurrency)
+            return
+        from crucible_harness.studies import TailLatency, Trust
+
+        _refuse(given, _OF_PAIRS if isinstance(read, TailLatency) else (), which)
+        if isinstance(read, TailLatency):
+            _pairs(
+                read, shown, _names(models),
+                questions=_questions(dataset, items=items, data=data), pairs=pairs, yes=yes,
+                concurrency=concurrency or 1, max_tokens=max_tokens or 24,
+            )  # fmt: skip
+        elif isinstance(read, Trust):
+            shown.protocol(read)
         else:
-            _other(read, shown, names, dataset=dataset, items=items, data=data, pairs=pairs,
-                   concurrency=concurrency or 1, yes=yes, max_tokens=max_tokens or 24)  # fmt: skip
+            simulated = read.simulate()
+            shown.result(simulated, directory / f"study-{simulated.study}")
+
+
+_OF_FILES = ("items", "data", "yes", "max_cost", "concurrency")
+_OF_VOTERS = (*_OF_FILES, "models", "dataset", "max_tokens")
+_OF_PAIRS = ("models", "dataset", "items", "data", "pairs", "max_tokens", "yes", "concurrency")
+
+
+def _refuse(given: dict[str, Any], taken: tuple[str, ...], what: str) -> None:
+    for name, value in given.items():
+        if value is not None and name not in taken:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"`{option}` must not be given for {what}, which does not use it")
+
+
+def _names(models: list[str] | None) -> list[str]:
+    return [name for text in models or ["local/smollm2"] for name in text.split(",") if name]
 
 
 def _experiment(
     which: str,
     names: list[str],
     *,
-    dataset: str,
+    dataset: str | None,
     items: int | None,
     data: Path | None,
-    source: str,
+    source: str | None,
     max_tokens: int,
 ) -> "tuple[Experiment, RunOptions]":
     from crucible_harness.options import Limits, RunOptions
     from crucible_harness.studies import confidence_weights, ensemble_size, reliability
     from crucible_harness.studies.ways import WAYS
 
-    opened = {name: _open(name, logprobs=which == "h5" and source == "logprobs") for name in names}
+    logprobs = which == "h5" and source in (None, "logprobs")
+    opened = {name: _open(name, logprobs=logprobs) for name in names}
     common: dict[str, Any] = {
         "dataset": _questions(dataset, items=items or 40, data=data),
         "prompts": WAYS if len(names) == 1 else None,
         "max_tokens": max_tokens,
     }
     if which == "h5":
-        experiment = confidence_weights(opened, source=source, **common)  # type: ignore[arg-type]
+        stated: Any = source or "logprobs"
+        experiment = confidence_weights(opened, source=stated, **common)
     else:
         experiment = (reliability if which == "h1" else ensemble_size)(opened, **common)
     return experiment, RunOptions(
@@ -158,31 +202,6 @@ def _ask(
     report(done.path, formats=read_formats(shown.formats))
     shown.result(analyse(done.path), done.path / "study")
     raise SystemExit(BY_STATUS[done.status])
-
-
-def _other(
-    study: "TailLatency | AdaptiveHedging | Trust | Methods",
-    shown: "_Shown",
-    names: list[str],
-    *,
-    dataset: str,
-    items: int | None,
-    data: Path | None,
-    pairs: int | None,
-    concurrency: int,
-    yes: bool,
-    max_tokens: int,
-) -> None:
-    from crucible_harness.studies import TailLatency, Trust
-
-    if isinstance(study, Trust):
-        shown.protocol(study)
-    elif not isinstance(study, TailLatency):
-        found = study.simulate()
-        shown.result(found, shown.directory / f"study-{found.study}")
-    else:
-        _pairs(study, shown, names, questions=_questions(dataset, items=items, data=data),
-               pairs=pairs, concurrency=concurrency, yes=yes, max_tokens=max_tokens)  # fmt: skip
 
 
 def _pairs(
@@ -275,10 +294,10 @@ class _Shown:
             typer.echo(f"{name:>9}  {path}")
 
 
-def _questions(name: str, *, items: int | None, data: Path | None) -> Any:
+def _questions(name: str | None, *, items: int | None, data: Path | None) -> Any:
     from crucible_datasets import load, sample
 
-    found = load(name, path=None if data is None else str(data))
+    found = load(name or "demo-arithmetic", path=None if data is None else str(data))
     return found if items is None or items >= len(found) else sample(found, items, seed=0)
 
 

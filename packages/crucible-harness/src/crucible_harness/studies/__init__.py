@@ -8,7 +8,7 @@ from crucible_harness.studies.h3_ensemble_size import SizePlan, ensemble_size
 from crucible_harness.studies.h4_adaptive_hedging import AdaptiveHedging
 from crucible_harness.studies.h5_confidence_weights import WeightsPlan, confidence_weights
 from crucible_harness.studies.h6_trust import Trust
-from crucible_harness.studies.responses import Responses
+from crucible_harness.studies.responses import Responses, responses_of
 from crucible_harness.studies.result import Figure, StudyResult, StudyTable
 from crucible_harness.studies.rq6_methods import Methods, World
 
@@ -31,4 +31,5 @@ __all__ = [
     "confidence_weights",
     "ensemble_size",
     "reliability",
+    "responses_of",
 ]

@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from crucible_harness.recorded import load_run
 from crucible_harness.studies.asking import plan_of
 from crucible_harness.studies.h1_reliability import ReliabilityPlan
 from crucible_harness.studies.h3_ensemble_size import SizePlan
@@ -35,7 +36,7 @@ def analyse(path: Path | str) -> StudyResult:
     ValueError
         If its experiment is of no study, or the answers cannot be analysed.
     """
-    run, responses = responses_of(path)
+    run = load_run(path)
     tags: Any = run.design["tags"]
     found = plan_of(tags)
     if found is None or found[0] not in dict(_PLANS):
@@ -43,7 +44,7 @@ def analyse(path: Path | str) -> StudyResult:
             f"`path` must be a run of the study h1, h3 or h5, and {str(path)!r} has the tags "
             f"{list(tags)}"
         )
-    return read_plan(*found).analyse(responses)
+    return read_plan(*found).analyse(responses_of(run))
 
 
 def read_plan(study: str, plan: dict[str, str]) -> VoterPlan:

@@ -49,7 +49,7 @@ class TailLatency:
     0.05
     """
 
-    pairs: int = 4_000
+    pairs: int = 8_000
     percentile: float = 99.0
     reduction: float = 0.2
     max_extra: float = 0.05

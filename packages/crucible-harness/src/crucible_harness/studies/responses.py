@@ -43,8 +43,12 @@ class Responses:
         return {"labels": self.labels, "scorer": self.scorer, "normalise": self.normalise}
 
 
-def responses_of(path: Path | str) -> tuple["RecordedRun", Responses]:
-    """Return a run, and what its conditions answered, each a voter.
+def responses_of(source: "Path | str | RecordedRun") -> Responses:
+    """Return what the conditions of a run answered, each a voter.
+
+    Parameters
+    ----------
+    source : path of a run folder, or a run that was read from it
 
     Notes
     -----
@@ -60,8 +64,8 @@ def responses_of(path: Path | str) -> tuple["RecordedRun", Responses]:
     from crucible_ensemble.completion import Completion
     from crucible_ensemble.matrix import Cell, ResponseMatrix
 
-    run = load_run(path)
-    journal = Folder(Path(path)).open_journal()
+    run = load_run(source) if isinstance(source, Path | str) else source
+    journal = Folder(run.path).open_journal()
     try:
         calls = {
             row["leaf_key"]: row["response"] for row in journal.calls() if row["status"] == "ok"
@@ -109,7 +113,7 @@ def responses_of(path: Path | str) -> tuple["RecordedRun", Responses]:
 
     whole = [item for item, n in seen.items() if n == len(run.conditions)]
     matrix = ResponseMatrix(cells, items=list(items), models=run.conditions)
-    return run, Responses(
+    return Responses(
         matrix=matrix if len(whole) == len(items) else matrix.subset(items=whole),
         scorer=right,
         normalise=read,
