@@ -4,10 +4,10 @@
     python scripts/bench_datasets.py --only squad   # parts whose name holds a word
 
 Peers run in the same process, in turns, and the minimum counts; the ratio is what travels between
-machines. Counts and values are asserted. Real files come from CRUCIBLE_TEST_DATA, by
-default ../shared/data. The peer `datasketch` is left out where it is not installed; the reference
-harness of HumanEval is rebuilt here as it works: for each problem a process, started by
-`multiprocessing`, and a manager for its result.
+machines. Counts and values are asserted. Real files come from CRUCIBLE_TEST_DATA, by default
+../shared/data. The peer `datasketch` is left out where it is not installed (`uv run --with
+datasketch`); the reference harness of HumanEval is rebuilt here as it works: for each problem a
+process, started by `multiprocessing`, and a manager for its result.
 """
 
 import argparse
