@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 import trio.testing
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-TRIO = "trio"
+settings.register_profile("crucible", deadline=None)  # how long an example takes is no result
+settings.load_profile("crucible")
 
 
 @pytest.fixture

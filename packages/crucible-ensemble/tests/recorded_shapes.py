@@ -137,3 +137,4 @@ ANTHROPIC_LONG = {"type": "error", "error": {"type": "invalid_request_error", "m
 # https://ai.google.dev/gemini-api/docs/troubleshooting ; RetryInfo as in google.rpc.error_details
 GEMINI_RATE = {"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota).", "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]}}  # fmt: skip
 GEMINI_KEY = {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT", "details": []}}  # fmt: skip
+GEMINI_LONG = {"error": {"code": 400, "message": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", "status": "INVALID_ARGUMENT"}}  # fmt: skip

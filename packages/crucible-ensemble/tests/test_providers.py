@@ -18,6 +18,7 @@ from recorded_shapes import (
     GEMINI,
     GEMINI_BLOCKED,
     GEMINI_KEY,
+    GEMINI_LONG,
     GEMINI_RATE,
     GEMINI_STREAM,
     LLAMACPP_CONTEXT,
@@ -336,9 +337,19 @@ async def test_refusals_have_their_class(client, status, body, kind, retryable):
     assert error.cost_usd == (0.0 if 400 <= status < 500 and status != 408 else None)
 
 
-async def test_a_context_error_says_how_much_too_long():
-    error, _ = await failed(openai, ContextLengthError, reply(400, LLAMACPP_CONTEXT))
-    assert (error.limit, error.tokens) == (2048, 6051)
+@pytest.mark.parametrize(
+    ("client", "body", "limit", "tokens"),
+    [
+        (openai, LLAMACPP_CONTEXT, 2048, 6051),
+        (openai, OPENAI_CONTEXT, 128_000, 200_000),
+        (anthropic, ANTHROPIC_LONG, 200_000, 210_000),
+        (gemini, GEMINI_LONG, 1_048_576, 1_200_000),
+        (openai, {"error": {"message": "too long", "code": "context_length_exceeded"}}, None, None),
+    ],
+)
+async def test_a_context_error_says_how_much_too_long(client, body, limit, tokens):
+    error, _ = await failed(client, ContextLengthError, reply(400, body))
+    assert (error.limit, error.tokens) == (limit, tokens)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a provider's wire format is: a request to build, an answer, a stream and errors to read."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,16 @@ _BY_STATUS: Mapping[int, type[ModelError]] = {
     503: OverloadedError,
     529: OverloadedError,
 }
+# OpenAI and vLLM; Anthropic; Gemini.
+_LENGTHS = (
+    re.compile(r"maximum context length is (?P<limit>\d[\d,]*)"),
+    re.compile(r"(?:resulted in|requested) (?P<tokens>\d[\d,]*) tokens"),
+    re.compile(r"(?P<tokens>\d[\d,]*) tokens > (?P<limit>\d[\d,]*) maximum"),
+    re.compile(
+        r"input token count \(?(?P<tokens>\d[\d,]*)\)? exceeds the maximum number of tokens "
+        r"allowed \(?(?P<limit>\d[\d,]*)"
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +142,8 @@ def error_from(
     }
     message = f"{where} answered {status}: {said}"
     if status in (400, 413, 422) and _is_about_context(code, kind, said):
-        limit, tokens = payload.get("n_ctx"), payload.get("n_prompt_tokens")
-        return ContextLengthError(message, limit=_int(limit), tokens=_int(tokens), **facts)
+        limit, tokens = _lengths(payload, said)
+        return ContextLengthError(message, limit=limit, tokens=tokens, **facts)
     if kind == "RESOURCE_EXHAUSTED":
         return RateLimitError(message, **facts)
     if kind == "overloaded_error":
@@ -167,6 +178,17 @@ def _is_about_context(code: str, kind: str, said: str) -> bool:
         words in lowered
         for words in ("prompt is too long", "maximum context length", "exceeds the maximum number of tokens", "input token count")  # noqa: E501
     )  # fmt: skip
+
+
+def _lengths(payload: Mapping[str, Any], said: str) -> tuple[int | None, int | None]:
+    """Return limit and length of the prompt: llama.cpp has fields for them, others say them."""
+    limit, tokens = _int(payload.get("n_ctx")), _int(payload.get("n_prompt_tokens"))
+    for pattern in _LENGTHS:
+        found = pattern.search(said)
+        if found is not None:
+            named = {name: int(digits.replace(",", "")) for name, digits in found.groupdict().items() if digits}  # noqa: E501 # fmt: skip
+            limit, tokens = named.get("limit", limit), named.get("tokens", tokens)
+    return limit, tokens
 
 
 def retry_after(headers: Mapping[str, str], payload: Mapping[str, Any]) -> float | None:
