@@ -74,7 +74,9 @@ def _child(role: str) -> dict:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{role}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"{role}: {found['tokens'] / found['cpu_s']:.1f} tokens/CPU s", file=sys.stderr)
+    return found
 
 
 class Clock:
@@ -179,8 +181,9 @@ def trl() -> dict:
     torch.set_num_threads(1)
     rows = []
     for example in (e for batch in _batches_alone(anyio) for e in batch):
-        learned = [int(w > 0) for w in example.weights]
-        rows.append({"input_ids": example.tokens.tolist(), "completion_mask": learned})
+        tokens, learned = example.tokens.tolist(), example.weights > 0
+        labels = [t if w else -100 for t, w in zip(tokens, learned, strict=True)]
+        rows.append({"input_ids": tokens, "labels": labels})
     folder, _ = as_folder(smollm2_file())
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -204,7 +207,6 @@ def trl() -> dict:
         weight_decay=0.0,
         max_grad_norm=1.0,
         gradient_checkpointing=False,
-        completion_only_loss=True,
         packing=False,
         max_length=1024,
         bf16=False,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -314,6 +314,7 @@ def test_the_interval_of_a_ratio_covers_it():
 
 
 @example("a|b\\|c`d\n| e | f |")
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_text_of_a_model_breaks_a_table(text):
     from markdown_it import MarkdownIt
@@ -327,6 +328,7 @@ def test_no_text_of_a_model_breaks_a_table(text):
 
 @example("=1+1")
 @example("@sum")
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_text_of_a_model_is_a_formula_or_breaks_a_line(text):
     import tempfile

@@ -4,7 +4,7 @@ import json
 import altair
 import pyarrow.parquet
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crucible_lora import create_experiment, evaluate_sync, results, train_sync
@@ -74,6 +74,7 @@ class Told:
 
 @example("=1+1")
 @example('a"b,c\r\n')
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_no_text_breaks_an_export(text):
     import tempfile

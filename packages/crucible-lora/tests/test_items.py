@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crucible_lora.batching import BatchPlan, epoch_order, hold_out, pack
@@ -123,6 +123,7 @@ def test_the_whole_gsm8k_training_set_can_be_masked(benchmark_data):
 text = st.text(st.characters(blacklist_categories=["Cs"]), max_size=40)
 
 
+@settings(deadline=None)
 @given(
     question=text,
     answer=text.filter(bool),
@@ -326,6 +327,7 @@ def test_packing_is_first_fit_decreasing():
         pack(lengths, size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20), max_size=40))
 def test_packed_bins_hold_everything_once_and_never_too_much(lengths):
     bins = pack(lengths, size=20)

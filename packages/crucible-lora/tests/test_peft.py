@@ -1,3 +1,8 @@
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
 import warnings
 
 import anyio
@@ -6,6 +11,7 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from crucible_lora import (
     LoraConfig,
@@ -752,3 +758,67 @@ def test_packing_trains_the_same_and_is_refused_where_it_cannot(tmp_path):
     plain = create_experiment("plain", {"base_model": "reference"}, directory=tmp_path)
     with pytest.raises(UnsupportedOptionError, match="'in-process' cannot honour packing=True"):
         train_sync(plain, demo_findings(32), packing=True)
+
+
+def test_a_process_killed_without_warning_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    mapping = {**TINY, "dropout": 0.05}
+    script = textwrap.dedent(
+        """
+        import json, os, signal, sys
+        from crucible_lora import PeftBackend, create_experiment, train_sync
+        from crucible_lora.demo import demo_findings
+
+        experiment = create_experiment(
+            "cut", json.loads(sys.argv[2]), backend=PeftBackend(threads=1, device="cpu"), directory=sys.argv[1]
+        )
+
+        def die(row):
+            if row.step == 13:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        train_sync(experiment, demo_findings(40), epochs=4, checkpoint_every=10, on_step=die)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "b"), json.dumps(mapping)], check=False
+    )
+    assert done.returncode == -9
+
+    def make(folder):
+        return create_experiment("cut", mapping, backend=backend(), directory=tmp_path / folder)
+
+    whole = train_sync(make("a"), demo_findings(40), epochs=4)
+    assert whole.steps == 20
+    cut = make("b")
+    assert cut.checkpoints().get("latest").step == 10
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    went_on = resume_sync(cut)
+    assert [row.loss for row in went_on.history] == [row.loss for row in whole.history]
+    assert went_on.checkpoints[-1].sha256 == whole.checkpoints[-1].sha256
+    # Without the optimiser's state it would be another adapter.
+    real = load_file
+
+    def forgetful(path, **options):
+        return {} if path.name == "optimizer.safetensors" else real(path, **options)
+
+    monkeypatch.setattr("crucible_lora.backends.peft_session.load_file", forgetful)
+    assert resume_sync(make("c")).checkpoints[-1].sha256 != whole.checkpoints[-1].sha256
+
+
+async def test_equal_requests_get_equal_texts_at_any_concurrency(trained):
+    session, path = trained
+    sampler, found = session.sampler(path), []
+
+    async def ask(seed, limit, texts):
+        async with limit:
+            answer = await sampler.generate("say it", temperature=0.8, max_tokens=8, seed=seed)
+            texts[seed] = (answer.text, answer.logprobs)
+
+    for concurrency in (1, 8):
+        texts = {}
+        limit = anyio.CapacityLimiter(concurrency)
+        async with anyio.create_task_group() as group:
+            for seed in range(24):
+                group.start_soon(ask, seed, limit, texts)
+        found.append(texts)
+    assert found[0] == found[1]

@@ -305,6 +305,14 @@ async def test_a_service_that_is_not_there_meets_our_deadline():
         await backend(gone, deadline_s=1.5).create(config(), seed=0)
 
 
+async def test_a_service_that_cannot_say_goodbye_takes_no_result_away(service, tmp_path):
+    service.fail("sessions", 404)
+    experiment = create_experiment("x", config(), backend=backend(service), directory=tmp_path)
+    report = await train(experiment, demo_findings(8), epochs=1)
+    assert report.stopped == "completed"
+    assert service.seen.calls["sessions"] == 1
+
+
 def test_errors_of_the_server_may_pass(service):
     import httpx
     import tinker

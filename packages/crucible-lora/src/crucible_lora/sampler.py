@@ -95,7 +95,7 @@ class Sampler:
         self.name = name
         self._session, self._path = session, path
         self._top_p, self._top_k, self._price = top_p, top_k, price
-        self._system, self._plain = system, plain
+        self._system, self._plain, self._batch = system, plain, batch
         self._capture = capture_content
         self._grouping = None if batch == 1 else Grouping[_Request, Continuation](batch)
 
@@ -113,6 +113,7 @@ class Sampler:
             **self._session.identity(self._path),
             "top_p": self._top_p,
             "top_k": self._top_k,
+            "batch": self._batch,
             "system": self._system,
             "plain": self._plain,
         }

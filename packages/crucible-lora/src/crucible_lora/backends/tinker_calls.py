@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from crucible_lora.errors import (
 
 T = TypeVar("T")
 _NAME = "tinker"
+_GOODBYE_S = 10.0
 
 
 class Service:
@@ -76,8 +78,10 @@ class Service:
         futures = [f.future() for f in Context().run(submit)]
         return await self._wait(what, futures)
 
-    async def _wait(self, what: str, futures: "Sequence[Future[Any]]") -> list[Any]:
-        end = time.monotonic() + self.deadline_s
+    async def _wait(
+        self, what: str, futures: "Sequence[Future[Any]]", *, deadline_s: float | None = None
+    ) -> list[Any]:
+        end = time.monotonic() + (deadline_s or self.deadline_s)
         try:
             return [await self._one(future, end) for future in futures]
         except TimeoutError as error:
@@ -91,8 +95,13 @@ class Service:
                 future.cancel()
 
     async def close(self) -> None:
-        """Finish the service's session."""
-        await self.call("close", lambda client: client.close("success"))
+        """Finish the service's session, as far as the service lets us.
+
+        What was trained is saved by then; a service that cannot say goodbye must not take it away.
+        """
+        with suppress(BackendError):
+            futures = [f.future() for f in Context().run(lambda: [self._client.close("success")])]
+            await self._wait("close", futures, deadline_s=min(self.deadline_s, _GOODBYE_S))
 
     def abandon(self) -> None:
         """Let the SDK finish and free what there is, without waiting for it."""

@@ -34,11 +34,13 @@ class _Saved:
 
     state: str
     sampler: str
+    sha256: str
 
     @classmethod
     def read(cls, path: Path) -> "_Saved":
         data = json.loads((path / STATE).read_text(encoding="utf-8"))
-        return cls(state=data["state"], sampler=data["sampler"])
+        digest = sha256_file(path / STATE)
+        return cls(state=data["state"], sampler=data["sampler"], sha256=digest)
 
 
 class TinkerSession:
@@ -57,6 +59,7 @@ class TinkerSession:
         self.tokenizer = tokenizer
         self._service, self._training, self._config = service, training, config
         self._samplers: dict[Path | None, Any] = {}
+        self._known: dict[Path, _Saved] = {}  # a checkpoint may be pruned while it answers
         self._saves = 0
         self._closed = False
 
@@ -80,7 +83,10 @@ class TinkerSession:
         except BaseException:
             service.abandon()
             raise
-        return cls(service, training, config, tokenizer)
+        session = cls(service, training, config, tokenizer)
+        if path is not None:
+            session._find(path)
+        return session
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -218,7 +224,7 @@ class TinkerSession:
         return {
             "backend": "tinker",
             "base": self._config.base_model,
-            "adapter_sha256": None if adapter is None else sha256_file(adapter / STATE),
+            "adapter_sha256": None if adapter is None else self._find(adapter).sha256,
         }
 
     async def close(self) -> None:
@@ -231,11 +237,16 @@ class TinkerSession:
         if adapter not in self._samplers:
             which: dict[str, str] = {"base_model": self._config.base_model}
             if adapter is not None:
-                which = {"model_path": _Saved.read(adapter).sampler}
+                which = {"model_path": self._find(adapter).sampler}
             self._samplers[adapter] = await self._service.call(
                 "open sampler", lambda client: client.create_sampling_client(**which)
             )
         return self._samplers[adapter]
+
+    def _find(self, path: Path) -> _Saved:
+        if path not in self._known:
+            self._known[path] = _Saved.read(path)
+        return self._known[path]
 
     def _continuation(self, sequence: Any, stop: Sequence[str]) -> Continuation:
         tokens, logprobs = list(sequence.tokens), sequence.logprobs
