@@ -17,7 +17,7 @@ from crucible_lora.errors import (
 )
 from crucible_lora.formats import ChatFormat
 from crucible_lora.pool import fit_weights
-from crucible_lora.registry import RegisteredAdapter
+from crucible_lora.registered import RegisteredAdapter
 from crucible_lora.sealed import MetricValue
 
 pytestmark = pytest.mark.anyio

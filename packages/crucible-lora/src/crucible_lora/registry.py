@@ -1,13 +1,11 @@
 """Adapters by name, in one SQLite file: what they are, how good, and whether still intact."""
 
 import json
-import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from crucible_lora.checkpoints import CheckpointStore
 from crucible_lora.config import LoraConfig
@@ -21,7 +19,13 @@ from crucible_lora.experiment import LoraExperiment
 from crucible_lora.gates import Direction
 from crucible_lora.metrics import direction_of
 from crucible_lora.ports import Backend
-from crucible_lora.records import Record
+from crucible_lora.registered import (
+    RegisteredAdapter,
+    adapter_of,
+    metrics_text,
+    read_metrics,
+    read_tags,
+)
 from crucible_lora.sampler import Sampler
 from crucible_lora.sealed import Checkpoint, MetricValue
 
@@ -37,19 +41,6 @@ create table if not exists adapters (
     metrics text not null
 ) strict
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredAdapter(Record):
-    """One entry. `path` is the checkpoint's folder, `sha256` what it was when registered."""
-
-    name: str
-    path: Path
-    sha256: str
-    base_model: str
-    dataset_fingerprint: str | None
-    tags: tuple[str, ...] = ()
-    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
 
 
 class AdapterRegistry:
@@ -121,8 +112,8 @@ class AdapterRegistry:
             sha256=_verified(checkpoint.path),
             base_model=base_model,
             dataset_fingerprint=dataset_fingerprint,
-            tags=_tags(tags),
-            metrics=_metrics(given),
+            tags=read_tags(tags),
+            metrics=read_metrics(given),
         )
         self._insert([adapter])
         return adapter
@@ -139,19 +130,19 @@ class AdapterRegistry:
             row = database.execute("select * from adapters where name = ?", [name]).fetchone()
         if row is None:
             raise AdapterNotFoundError(name, [a.name for a in self.list()])
-        return _read(row)
+        return adapter_of(row)
 
     def list(self) -> tuple[RegisteredAdapter, ...]:
         """Return all adapters, by name."""
         with self._open() as database:
             rows = database.execute("select * from adapters order by name").fetchall()
-        return tuple(_read(row) for row in rows)
+        return tuple(adapter_of(row) for row in rows)
 
     def find(
         self, *, tags: Sequence[str] = (), base_model: str | None = None
     ) -> tuple[RegisteredAdapter, ...]:
         """Return the adapters that have all of some tags, and a base model if one is named."""
-        wanted = set(_tags(tags))
+        wanted = set(read_tags(tags))
         return tuple(
             adapter
             for adapter in self.list()
@@ -200,12 +191,12 @@ class AdapterRegistry:
         ------
         AdapterNotFoundError, ValueError
         """
-        added = _metrics(metrics)
+        added = read_metrics(metrics)
         with self._open() as database:
             database.execute("begin immediate")
             row = database.execute("select * from adapters where name = ?", [name]).fetchone()
             if row is not None:
-                text = _metrics_text({**_read(row).metrics, **added})
+                text = metrics_text({**adapter_of(row).metrics, **added})
                 database.execute("update adapters set metrics = ? where name = ?", [text, name])
         return self.get(name)
 
@@ -286,7 +277,7 @@ class AdapterRegistry:
                 a.base_model,
                 a.dataset_fingerprint,
                 json.dumps(list(a.tags), ensure_ascii=True),
-                _metrics_text(a.metrics),
+                metrics_text(a.metrics),
             )
             for a in adapters
         ]
@@ -317,40 +308,3 @@ def _experiment_of(adapter: RegisteredAdapter) -> Path:
 def _verified(path: Path) -> str:
     """Return the SHA-256 over a checkpoint's files, read again."""
     return CheckpointStore(path.parent).get(path.name).sha256
-
-
-def _tags(tags: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(tags, str) or not all(tags):
-        raise ValueError(f"`tags` must be a sequence of non-empty texts, got {tags!r}")
-    return tuple(dict.fromkeys(tags))
-
-
-def _metrics(given: Mapping[str, float | MetricValue]) -> dict[str, MetricValue]:
-    found = {
-        name: value
-        if isinstance(value, MetricValue)
-        else MetricValue(value=float(value), direction=direction_of(name))
-        for name, value in given.items()
-    }
-    for name, metric in found.items():
-        if not math.isfinite(metric.value):
-            raise ValueError(f"`metrics` must be finite, got {metric.value} for {name!r}")
-    return found
-
-
-def _metrics_text(metrics: Mapping[str, MetricValue]) -> str:
-    plain = {k: {"value": m.value, "direction": m.direction} for k, m in metrics.items()}
-    return json.dumps(plain, sort_keys=True, ensure_ascii=True)
-
-
-def _read(row: Sequence[Any]) -> RegisteredAdapter:
-    name, path, sha256, base_model, fingerprint, tags, metrics = row
-    return RegisteredAdapter(
-        name=name,
-        path=Path(path),
-        sha256=sha256,
-        base_model=base_model,
-        dataset_fingerprint=fingerprint,
-        tags=tuple(json.loads(tags)),
-        metrics={k: MetricValue.from_dict(v) for k, v in json.loads(metrics).items()},
-    )

@@ -137,9 +137,12 @@ async def sweep(
     -----
     A run's name is a hash of sweep, parameters and replication, and its seed one of that name and
     the sweep's seed. What is finished is stored and never done again: call `sweep` with the same
-    arguments after a crash. A run that diverges is a failure, and its configuration ranks last.
-    The last checkpoint of a run is scored, with one greedy answer per item; choosing a checkpoint
-    by the validation items too would flatter it further.
+    arguments after a crash. Code of your own (scorers, judges, formats, schemas, losses) cannot be
+    compared with what it was: once it has changed, give the sweep another name.
+
+    A run that diverges is a failure, and its configuration ranks last. The last checkpoint of a run
+    is scored, with one greedy answer per item; choosing a checkpoint by the validation items too
+    would flatter it further.
     """
     chosen = choose_backend(config, backend)
     found = check_space(space, method=method)
@@ -167,6 +170,7 @@ async def sweep(
         "space": {k: plain(v) for k, v in found.items()},
         "method": [method, n, eta, min_steps, max_steps],
         "metric": [metric, direction, max_tokens],
+        "judges": [sorted(scoring.scorers), *(j and j.name for j in (entailment, similarity))],
         "seed": seed,
         "backend": chosen.name,
         "options": [epochs, batch_size, accumulate, checkpoint_every, evaluate_every],
