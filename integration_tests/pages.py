@@ -80,7 +80,7 @@ def run_console(block: Block, *, where: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     parts = re.split(rf"\n{_END} (\d+)\n", done.stdout)
