@@ -542,6 +542,34 @@ def test_h2_goes_on_with_the_pairs_of_a_file(tmp_path, virtual_clock):
     assert latencies(ShadowLog.load(path)) == latencies(whole)
 
 
+def test_h2_sends_no_seed_to_a_model_that_takes_none(virtual_clock):
+    seeds: list[object] = []
+
+    class Seedless:
+        name = "own/seedless"
+        supports = frozenset({"temperature"})
+
+        async def generate(
+            self, prompt, /, *, temperature=0.0, max_tokens=1000, seed=None, stop=()
+        ):
+            seeds.append(seed)
+            await anyio.sleep(1.0)
+            return Completion(text="1", model=self.name)
+
+    model = Seedless()
+    virtual_clock(lambda: TailLatency(pairs=40).collect(model, ["?"]))
+    assert seeds == [None] * 80
+
+
+def test_h2_counts_pairs_of_which_both_copies_fail_and_goes_on(virtual_clock):
+    model = simulated(failure_rate=0.3, latency=Lognormal(median=1.0, sigma=0.5))
+    log = virtual_clock(lambda: TailLatency(pairs=60).collect(model, ["What is 1 + 1?"]))
+    failed = [r for r in log if not (r.primary_ok and r.backup_ok)]
+    assert failed
+    found = TailLatency(pairs=60).analyse(log, simulated=True)
+    assert any("a copy failed" in warning for warning in found.warnings)
+
+
 @pytest.fixture
 def virtual_clock():
     """Return a runner on trio whose clock jumps over every sleep."""

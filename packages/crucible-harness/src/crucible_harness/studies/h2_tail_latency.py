@@ -137,6 +137,8 @@ class TailLatency:
             raise ValueError(f"`concurrency` must be >= 1, got {concurrency}")
         log = ShadowLog(path)
         todo = iter(range(len(log), self.pairs))
+        supports = getattr(model, "supports", None)
+        seeded = supports is None or "seed" in supports
         hedger = Hedger("off", budget=None, shadow=log, shadow_rate=1.0, drain_s=120.0)
 
         async def work() -> None:
@@ -148,7 +150,7 @@ class TailLatency:
                 def copy(which: int, n: int = n, prompt: Any = prompt, ended: Any = ended) -> Any:
                     # Another seed for the copy: with the same one a seeded model is no copy at
                     # all, but the same call twice.
-                    seed = (self.seed * 1_000_003 + 2 * n + which) % 2**31
+                    seed = (self.seed * 1_000_003 + 2 * n + which) % 2**31 if seeded else None
 
                     async def call() -> Any:
                         try:
