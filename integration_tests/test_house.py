@@ -70,7 +70,7 @@ def test_public_names_are_few_sorted_and_there(name):
     module = __import__(f"crucible_{name}")
     assert module.__doc__
     assert list(module.__all__) == sorted(module.__all__)
-    assert 5 <= len(module.__all__) <= 26, len(module.__all__)
+    assert 5 <= len(module.__all__) <= 20, len(module.__all__)
     for public in module.__all__:
         assert getattr(module, public).__doc__ is not None, public
 

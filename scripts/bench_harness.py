@@ -112,7 +112,8 @@ class Trivial:
 
 
 def experiment(n: int, model: Any, conditions: int = 1) -> Any:
-    from crucible_datasets import Dataset, Item, Provenance
+    from crucible_datasets import Dataset, Item
+    from crucible_datasets.items import Provenance
     from crucible_harness import Condition, Experiment
 
     items = [Item(id=f"q/{i}", input=f"What is {i}?", expected="42") for i in range(n)]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import right, simulated, sums
 
-from crucible_datasets import Dataset, Item, Provenance
+from crucible_datasets import Dataset, Item
+from crucible_datasets.items import Provenance
 from crucible_ensemble import Completion, Ensemble, FunctionModel, SimulatedModel
 from crucible_harness import Condition, Experiment, estimate_sync, run_sync
 from crucible_harness.errors import NotConfirmedError

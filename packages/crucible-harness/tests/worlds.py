@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from crucible_datasets import Dataset, Item, Provenance
+from crucible_datasets import Dataset, Item
+from crucible_datasets.items import Provenance
 from crucible_ensemble import Completion, SimulatedModel
 from crucible_ensemble.errors import ModelTimeoutError
 

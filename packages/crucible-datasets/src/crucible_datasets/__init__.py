@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from crucible_datasets.sampling import bootstrap_sample, k_fold, sample, train_test_split
     from crucible_datasets.sandbox import SubprocessSandbox
 
-    # Not of the list below: their home is the module named here. They are found in the root, too,
-    # where earlier code looks for them.
-    from crucible_datasets.errors import DatasetError as DatasetError  # isort: skip
-    from crucible_datasets.errors import DatasetsError as DatasetsError  # isort: skip
-    from crucible_datasets.items import Provenance as Provenance  # isort: skip
-    from crucible_datasets.loaders.tabular import FieldMap as FieldMap  # isort: skip
-    from crucible_datasets.metrics.exact import is_right as is_right  # isort: skip
-
 __all__ = [
     "BenchmarkCard",
     "Dataset",
@@ -54,14 +46,11 @@ __all__ = [
 _HOME = {
     "batching": ("batches",),
     "deduplication": ("duplicates",),
-    "errors": ("DatasetError", "DatasetsError"),
     "evaluation": ("evaluate", "evaluate_batch"),
     "execution": ("run_code", "run_code_sync"),
     "extraction": ("extract",),
-    "items": ("Dataset", "Item", "Provenance"),
-    "loaders.tabular": ("FieldMap",),
+    "items": ("Dataset", "Item"),
     "loading": ("load",),
-    "metrics.exact": ("is_right",),
     "prompts": ("render",),
     "registry": ("BenchmarkCard", "benchmarks"),
     "results": ("EvaluationResult", "Prediction"),

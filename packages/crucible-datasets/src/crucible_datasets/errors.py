@@ -31,9 +31,6 @@ class DatasetsError(Exception):
         return type(self), tuple(getattr(self, name) for name in self._fields)
 
 
-DatasetError = DatasetsError  # the name that crucible-harness 0.1 imports
-
-
 class UnknownDatasetError(DatasetsError):
     """No benchmark has that name, and neither path, URL nor hub id says where the data are."""
 

@@ -15,7 +15,7 @@ from crucible_ensemble.completion import Completion
 
 # Version of the GenAI semantic conventions whose names are used below. The constants that
 # opentelemetry-semantic-conventions publishes for them are deprecated; these strings are the table.
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"

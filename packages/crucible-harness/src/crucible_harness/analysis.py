@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
+from opentelemetry import trace
+
 from crucible_harness import prereg
 from crucible_harness.diagnostics import FrontPoint, by_field, changes_of_model, cost_front, drift
 from crucible_harness.estimates import Estimate1
@@ -62,7 +64,11 @@ def analyse(path: Path | str) -> Analysis:
 
 def analyse_run(run: RecordedRun) -> Analysis:
     """Analyse a run that has been read already."""
-    whole = run
+    with trace.get_tracer("crucible_harness").start_as_current_span("crucible.harness.analyse"):
+        return _analyse(run)
+
+
+def _analyse(whole: RecordedRun) -> Analysis:
     run = _complete_blocks(confirmatory_part(whole))
     observed = {metric.name: observe(run, metric) for metric in _by_name(run.metrics)}
     planned = resolve(run.hypotheses, run, observed, correction="holm")

@@ -55,7 +55,7 @@ def load_experiment(
     ConfigError
         If the file cannot be read, has unknown keys (the nearest known one is named) or wrong
         values. All problems are in one message, with their lines where these are known.
-    DatasetError, ModelNotFoundError, ModelNotAvailableError
+    DatasetsError, ModelNotFoundError, ModelNotAvailableError
         If the data set or a model cannot be opened.
     """
     file = Path(path)
@@ -329,7 +329,7 @@ def _design(at: "DesignTable") -> Design:
 
 
 def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "Dataset":
-    from crucible_datasets import FieldMap
+    from crucible_datasets.loaders.tabular import FieldMap
 
     if at.limit is not None and at.sample_size is not None:
         raise ValueError("dataset: `limit` and `sample_size` must not both be given")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from crucible_datasets import Dataset, FieldMap
+    from crucible_datasets import Dataset
+    from crucible_datasets.loaders.tabular import FieldMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class DatasetRef:
         ------
         ValueError
             If there are fewer items than `limit` or `sample_size`.
-        DatasetError, FileNotFoundError
+        DatasetsError, FileNotFoundError
             If the data set cannot be read.
         """
         from crucible_datasets import load, sample

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from crucible_datasets import Dataset, Item, Provenance
+from crucible_datasets import Dataset, Item
+from crucible_datasets.items import Provenance
 from crucible_ensemble import CassetteModel, LlamaCppModel, SimulatedModel
 from crucible_harness.claims import OVER_FACTORS, Hypothesis
 from crucible_harness.conditions import Condition

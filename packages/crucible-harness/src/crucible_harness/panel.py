@@ -60,7 +60,8 @@ def panel(run: RecordedRun) -> Panel | None:
     """
     if run.imported is not None or not any(m.name == "accuracy" for m in run.metrics):
         return None
-    from crucible_datasets import extract, is_right
+    from crucible_datasets import extract
+    from crucible_datasets.metrics.exact import is_right
     from crucible_harness.responses import response_matrix
 
     matrix = response_matrix(run.path)

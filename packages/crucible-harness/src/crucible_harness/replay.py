@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from crucible_datasets import Dataset, Item, Provenance
-from crucible_datasets.items import FileHash
+from crucible_datasets import Dataset, Item
+from crucible_datasets.items import FileHash, Provenance
 from crucible_ensemble import Completion, Model
 from crucible_ensemble import errors as model_errors
 from crucible_ensemble.model import Prompt

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from crucible_datasets import extract, is_right
+from crucible_datasets import extract
+from crucible_datasets.metrics.exact import is_right
 from crucible_ensemble import Completion
 from crucible_harness.judging import Answered, JudgeScorer
 from crucible_harness.metrics import Metric

@@ -322,13 +322,13 @@ def _other_versions(manifest: Mapping[str, Any]) -> str:
 
 
 def _rebuilt(run: RecordedRun) -> "Experiment":
-    from crucible_datasets import DatasetError
+    from crucible_datasets.errors import DatasetsError
     from crucible_harness.errors import ConfigError
     from crucible_harness.replay import rebuild
 
     try:
         return rebuild(run)
-    except DatasetError as error:  # worked examples are drawn from another file
+    except DatasetsError as error:  # worked examples are drawn from another file
         raise _Unknown(f"not replayed: {error}") from error
     except ConfigError as error:
         if "cannot be imported" in str(error):

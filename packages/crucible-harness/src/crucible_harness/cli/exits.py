@@ -54,11 +54,13 @@ def messages() -> Iterator[None]:
 
 
 def _code(error: Exception) -> int | None:
-    from crucible_datasets import DatasetError
+    from crucible_datasets.errors import DatasetsError
     from crucible_ensemble.errors import EnsembleError, ModelNotAvailableError, ModelNotFoundError
 
     match error:
-        case ConfigError() | NotARunError() | DesignMismatchError() | DatasetError() | ValueError():
+        case (
+            ConfigError() | NotARunError() | DesignMismatchError() | DatasetsError() | ValueError()
+        ):
             return USAGE
         case PreregistrationError() | NotComparableError() | NotConfirmedError():
             return USAGE

@@ -202,7 +202,8 @@ class Recorded:
 
 
 def _items(logs: Sequence[ForeignLog]) -> Any:
-    from crucible_datasets import Dataset, Item, Provenance
+    from crucible_datasets import Dataset, Item
+    from crucible_datasets.items import Provenance
 
     found: dict[str, ForeignSample] = {}
     for log in logs:

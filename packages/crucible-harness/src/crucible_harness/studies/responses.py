@@ -60,7 +60,8 @@ def responses_of(source: "Path | str | RecordedRun") -> Responses:
     NotARunError
         If the folder holds no run.
     """
-    from crucible_datasets import extract, is_right
+    from crucible_datasets import extract
+    from crucible_datasets.metrics.exact import is_right
     from crucible_ensemble.completion import Completion
     from crucible_ensemble.matrix import Cell, ResponseMatrix
 
