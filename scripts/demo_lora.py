@@ -77,7 +77,7 @@ def orders(backend: PeftBackend, directory: Path) -> None:
     """Orders as JSON: 160 items, 64 held out, with pairs and a form that were never learned."""
     experiment = _experiment("orders", backend, directory)
     report = _train_orders(experiment)
-    print(report.markdown())
+    print(report.markdown(), end="\n\n")
     evaluation = evaluate_sync(
         experiment,
         demo_orders(64, held_out=True),
