@@ -1,10 +1,12 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from worlds import sums
 
 from crucible_harness import Condition, Experiment, Hypothesis, analyse, run_sync
 from crucible_harness.claims import Criterion
+from crucible_harness.diagnostics import changes_of_model
 from crucible_harness.options import ErrorPolicy
 from crucible_harness.verdicts import combine, judge
 
@@ -367,3 +369,22 @@ def test_a_percentile_among_failures_is_not_known(replayed, options):
     ).analysis.hypotheses[0]
     assert (lost.contrast.estimate, lost.contrast.p_value) == (None, None)
     assert lost.contrast.reason == "the value lies among failed items"
+
+
+@pytest.mark.parametrize(
+    ("served", "changed"),
+    [
+        ([("v1",), ("v1",), ("v1",)], False),
+        ([("v1",), ("v2",), ("v2",)], True),
+        ([("v1",), ("v2",), ("v1",)], True),  # a gradual change: some calls still meet the old one
+        ([("small",), ("large", "small"), ("small",)], False),  # a cascade that asked further
+        ([("small",), ("large", "small"), ("large", "small")], False),
+        ([("a-1", "b"), ("a-1", "b"), ("a-2", "b")], True),  # one member of an ensemble
+    ],
+)
+def test_a_change_of_model_is_told_from_a_cell_that_asks_another_one(served, changed):
+    cells = [
+        SimpleNamespace(condition="c", position=i, served_by=names) for i, names in enumerate(served)
+    ]
+    run = SimpleNamespace(conditions=("c",), cells=cells)
+    assert bool(list(changes_of_model(run))) == changed

@@ -128,17 +128,23 @@ def drift(run: RecordedRun) -> Iterator[str]:
 
 
 def changes_of_model(run: RecordedRun) -> Iterator[str]:
-    """Warn where a provider answered with another version from some place on."""
+    """Warn where a provider answered with another version from some place on.
+
+    Where a cell is answered by several models, or by different ones as in a cascade, only a name
+    that appears after another has gone for good is a change.
+    """
     for condition in run.conditions:
-        cells = sorted(
-            (c for c in run.cells if c.condition == condition and c.served_by),
-            key=lambda cell: cell.position,
-        )
-        seen: dict[tuple[str, ...], int] = {}
-        for cell in cells:
-            seen.setdefault(cell.served_by, cell.position)
-        if len(seen) > 1:
-            said = "; ".join(f"{', '.join(names)} from cell {at}" for names, at in seen.items())
+        cells = [c for c in run.cells if c.condition == condition and c.served_by]
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for cell in sorted(cells, key=lambda cell: cell.position):
+            for name in cell.served_by:
+                first.setdefault(name, cell.position)
+                last[name] = cell.position
+        several = any(len(cell.served_by) > 1 for cell in cells)
+        changed = len(first) > 1 and (not several or min(last.values()) < max(first.values()))
+        if changed:
+            said = "; ".join(f"{name} from cell {at}" for name, at in first.items())
             yield f"The models that served {condition} changed during the run: {said}."
 
 
