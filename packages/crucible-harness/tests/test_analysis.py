@@ -384,7 +384,8 @@ def test_a_percentile_among_failures_is_not_known(replayed, options):
 )
 def test_a_change_of_model_is_told_from_a_cell_that_asks_another_one(served, changed):
     cells = [
-        SimpleNamespace(condition="c", position=i, served_by=names) for i, names in enumerate(served)
+        SimpleNamespace(condition="c", position=i, served_by=names)
+        for i, names in enumerate(served)
     ]
     run = SimpleNamespace(conditions=("c",), cells=cells)
     assert bool(list(changes_of_model(run))) == changed
