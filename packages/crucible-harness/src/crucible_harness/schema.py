@@ -94,7 +94,10 @@ _DESIGN_KEYS = {
 
 
 class ModelTable(_Table):
-    """A model with options, under a name of its own; `api_key_env` names a variable."""
+    """A model with options, under a name of its own; `api_key_env` names a variable.
+
+    `logprobs` asks for log-probabilities, from which confidences are made.
+    """
 
     model: str
     base_url: str | None = None
@@ -103,6 +106,7 @@ class ModelTable(_Table):
     context: int | None = Field(default=None, ge=1)
     parallel: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
+    logprobs: bool | None = None
     cassette: str | None = None
     cassette_mode: Literal["replay", "record", "auto"] = "auto"
 
