@@ -18,7 +18,11 @@ from crucible_harness.config import read_experiment
 from crucible_harness.options import RunOptions
 
 HERE = Path(__file__).parent
-PAGES = [HERE.parent / "README.md", *sorted((HERE.parents[2] / "docs").glob("*.md"))]
+# docs/start.md is executed as a whole, output and all, by integration_tests/test_docs.py.
+PAGES = [
+    HERE.parent / "README.md",
+    *(page for page in sorted((HERE.parents[2] / "docs").glob("*.md")) if page.stem != "start"),
+]
 
 # The specification's example. Its tapes are recorded from simulated models: no provider was asked.
 FILE = """
@@ -142,8 +146,8 @@ def leaves(identity: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 PLACES = {"vote-or-not-1234abcd": 0, "one-1234abcd": 0, "two-5678cdef": 1}
-# The real model: integration_tests/test_real_model.py runs these.
-REAL = ("quickstart", "run examples/gsm8k.toml", "run examples/openai_compatible.toml")
+# The real model: integration_tests/test_real_model.py runs these, test_study_command.py studies.
+REAL = ("quickstart", "run examples/gsm8k.toml", "run examples/openai_compatible.toml", "study ")
 
 
 def shown_lines() -> list[str]:
@@ -206,7 +210,8 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "import scores.csv --format json": ("path", "conditions", "items", "hypotheses", "reports"),
 }  # fmt: skip
 LISTS = {"datasets": ("name", "task", "items", "license", "available"),
-         "doctor": ("name", "state", "detail")}  # fmt: skip
+         "doctor": ("name", "state", "detail"),
+         "studies": ("id", "title", "question", "needs", "shows")}  # fmt: skip
 
 
 def test_json_of_every_command_has_its_keys(at_desk, runs):

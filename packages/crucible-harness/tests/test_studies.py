@@ -346,7 +346,7 @@ def test_failed_answers_count_as_wrong_and_no_answer(options):
 
 
 def replace_errors(options):
-    from crucible_harness import ErrorPolicy
+    from crucible_harness.options import ErrorPolicy
 
     return replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
 
