@@ -25,7 +25,7 @@ from crucible_lora.progress import Meter
 from crucible_lora.schemas import OutputSchema
 from crucible_lora.scorers import Entailment, Similarity
 from crucible_lora.scoring import Scorer, Scoring
-from crucible_lora.sync import run_sync
+from crucible_lora.sync import synchronous
 
 
 async def evaluate(
@@ -175,47 +175,7 @@ async def evaluate(
     )
 
 
-def evaluate_sync(
-    experiment: LoraExperiment,
-    dataset: Iterable[Any],
-    *,
-    checkpoint: str = "best",
-    compare_to: str | None = "base",
-    schema: OutputSchema | None = None,
-    gates: Sequence[Gate] = (),
-    scorers: Mapping[str, Scorer] | None = None,
-    entailment: Entailment | None = None,
-    similarity: Similarity | None = None,
-    max_tokens: int = 256,
-    temperature: float = 0.0,
-    samples: int = 1,
-    batch_size: int = 16,
-    seed: int = 0,
-    format: Formatter | None = None,
-    progress: bool | None = None,
-) -> EvaluationReport:
-    """Do what `evaluate` does, for scripts and notebooks, also where an event loop runs already."""
-    return run_sync(
-        partial(
-            evaluate,
-            experiment,
-            dataset,
-            checkpoint=checkpoint,
-            compare_to=compare_to,
-            schema=schema,
-            gates=gates,
-            scorers=scorers,
-            entailment=entailment,
-            similarity=similarity,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            samples=samples,
-            batch_size=batch_size,
-            seed=seed,
-            format=format,
-            progress=progress,
-        )
-    )
+evaluate_sync = synchronous(evaluate)
 
 
 async def _open(experiment: LoraExperiment, path: Path | None) -> Session:

@@ -1,7 +1,6 @@
 """Train an adapter."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from crucible_lora.experiment import LoraExperiment
@@ -15,7 +14,7 @@ from crucible_lora.ports import LossFunction
 from crucible_lora.request import Request
 from crucible_lora.results import StepRow, TrainingReport
 from crucible_lora.schemas import OutputSchema
-from crucible_lora.sync import run_sync
+from crucible_lora.sync import synchronous
 from crucible_lora.training import Operation
 
 
@@ -141,65 +140,4 @@ async def train(
     return await request.run()
 
 
-def train_sync(
-    experiment: LoraExperiment,
-    dataset: Iterable[Any],
-    *,
-    epochs: int = 3,
-    batch_size: int = 8,
-    checkpoint_every: int = 100,
-    quality_targets: Mapping[str, float] | Sequence[Gate] | None = None,
-    validation: Iterable[Any] | None = None,
-    holdout: float = 0.1,
-    evaluate_every: int | None = None,
-    max_steps: int | None = None,
-    accumulate: int = 1,
-    format: Formatter | None = None,
-    schema: OutputSchema | None = None,
-    max_length: int = 1024,
-    truncation: Truncation = "error",
-    packing: bool = False,
-    loss: str | LossFunction = "cross_entropy",
-    losses: LossRegistry | None = None,
-    gradient_hooks: Sequence[GradientHook] = (),
-    hook_every: int = 10,
-    early_stopping: EarlyStopping | None = None,
-    keep: int = 5,
-    on_step: Callable[[StepRow], None] | None = None,
-    progress: bool | None = None,
-    deadline_s: float | None = None,
-) -> TrainingReport:
-    """Do what `train` does, for scripts and notebooks, also where an event loop runs already.
-
-    An interrupt finishes the update, writes a checkpoint and is raised.
-    """
-    return run_sync(
-        partial(
-            train,
-            experiment,
-            dataset,
-            epochs=epochs,
-            batch_size=batch_size,
-            checkpoint_every=checkpoint_every,
-            quality_targets=quality_targets,
-            validation=validation,
-            holdout=holdout,
-            evaluate_every=evaluate_every,
-            max_steps=max_steps,
-            accumulate=accumulate,
-            format=format,
-            schema=schema,
-            max_length=max_length,
-            truncation=truncation,
-            packing=packing,
-            loss=loss,
-            losses=losses,
-            gradient_hooks=gradient_hooks,
-            hook_every=hook_every,
-            early_stopping=early_stopping,
-            keep=keep,
-            on_step=on_step,
-            progress=progress,
-            deadline_s=deadline_s,
-        )
-    )
+train_sync = synchronous(train)

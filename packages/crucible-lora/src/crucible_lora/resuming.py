@@ -1,7 +1,6 @@
 """Go on with a run where it was cut off."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from crucible_lora.ports import LossFunction
 from crucible_lora.preparing import lay_out_corpus, read_corpus
 from crucible_lora.results import StepRow, TrainingReport
 from crucible_lora.schemas import OutputSchema
-from crucible_lora.sync import run_sync
+from crucible_lora.sync import synchronous
 from crucible_lora.training import Job, Operation
 from crucible_lora.watching import Watch
 
@@ -72,6 +71,9 @@ async def resume(
         gradient_hooks=gradient_hooks,
         operation=Operation(keep=keep, on_step=on_step, progress=progress, deadline_s=deadline_s),
     )
+
+
+resume_sync = synchronous(resume)
 
 
 async def go_on(
@@ -140,38 +142,3 @@ async def go_on(
     finally:
         with anyio.CancelScope(shield=True):
             await session.close()
-
-
-def resume_sync(
-    experiment: LoraExperiment | Path | str,
-    dataset: Iterable[Any] | None = None,
-    *,
-    checkpoint: str = "latest",
-    validation: Iterable[Any] | None = None,
-    format: Formatter | None = None,
-    schema: OutputSchema | None = None,
-    loss: LossFunction | None = None,
-    gradient_hooks: Sequence[GradientHook] | None = None,
-    keep: int = 5,
-    on_step: Callable[[StepRow], None] | None = None,
-    progress: bool | None = None,
-    deadline_s: float | None = None,
-) -> TrainingReport:
-    """Do what `resume` does, for scripts and notebooks, also where an event loop runs already."""
-    return run_sync(
-        partial(
-            resume,
-            experiment,
-            dataset,
-            checkpoint=checkpoint,
-            validation=validation,
-            format=format,
-            schema=schema,
-            loss=loss,
-            gradient_hooks=gradient_hooks,
-            keep=keep,
-            on_step=on_step,
-            progress=progress,
-            deadline_s=deadline_s,
-        )
-    )

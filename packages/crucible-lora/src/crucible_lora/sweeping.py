@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +50,7 @@ from crucible_lora.sweep_report import (
     estimate_optimism,
     rank,
 )
-from crucible_lora.sync import run_sync
+from crucible_lora.sync import synchronous
 from crucible_lora.training import Operation
 from crucible_lora.trials import Trial, TrialResult, Trials
 
@@ -258,6 +257,9 @@ async def sweep(
     )
 
 
+sweep_sync = synchronous(sweep)
+
+
 async def _run_all(
     trials: Trials, todo: Sequence[Trial], until: int | None, concurrency: int, meter: Meter
 ) -> dict[str, TrialResult]:
@@ -350,86 +352,3 @@ def _optimism(
     above = np.array([np.mean([results[r].above for r in c.run_ids], axis=0) for c in whole])
     below = np.array([np.mean([results[r].below for r in c.run_ids], axis=0) for c in whole])
     return estimate_optimism(above, below, direction=direction, seed=seed), None
-
-
-def sweep_sync(
-    name: str,
-    config: LoraConfig,
-    *,
-    space: Space,
-    method: Method = "grid",
-    n: int | None = None,
-    replications: int = 3,
-    dataset: Iterable[Any],
-    validation: Iterable[Any],
-    metric: str,
-    direction: Direction,
-    test: Iterable[Any] | None = None,
-    eta: int = 3,
-    min_steps: int | None = None,
-    max_steps: int | None = None,
-    concurrency: int = 1,
-    seed: int = 0,
-    backend: Backend | Literal["auto"] = "auto",
-    directory: Path | str = ".crucible/lora",
-    epochs: int = 3,
-    batch_size: int = 8,
-    checkpoint_every: int = 100,
-    evaluate_every: int | None = None,
-    accumulate: int = 1,
-    format: Formatter | None = None,
-    schema: OutputSchema | None = None,
-    scorers: Mapping[str, Scorer] | None = None,
-    entailment: Entailment | None = None,
-    similarity: Similarity | None = None,
-    max_tokens: int = 256,
-    max_length: int = 1024,
-    truncation: Truncation = "error",
-    packing: bool = False,
-    loss: str | LossFunction = "cross_entropy",
-    losses: LossRegistry | None = None,
-    early_stopping: EarlyStopping | None = None,
-    progress: bool | None = None,
-) -> SweepReport:
-    """Do what `sweep` does, for scripts and notebooks, also where an event loop runs already."""
-    return run_sync(
-        partial(
-            sweep,
-            name,
-            config,
-            space=space,
-            method=method,
-            n=n,
-            replications=replications,
-            dataset=dataset,
-            validation=validation,
-            metric=metric,
-            direction=direction,
-            test=test,
-            eta=eta,
-            min_steps=min_steps,
-            max_steps=max_steps,
-            concurrency=concurrency,
-            seed=seed,
-            backend=backend,
-            directory=directory,
-            epochs=epochs,
-            batch_size=batch_size,
-            checkpoint_every=checkpoint_every,
-            evaluate_every=evaluate_every,
-            accumulate=accumulate,
-            format=format,
-            schema=schema,
-            scorers=scorers,
-            entailment=entailment,
-            similarity=similarity,
-            max_tokens=max_tokens,
-            max_length=max_length,
-            truncation=truncation,
-            packing=packing,
-            loss=loss,
-            losses=losses,
-            early_stopping=early_stopping,
-            progress=progress,
-        )
-    )
