@@ -9,6 +9,7 @@ import json
 import math
 import operator
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
@@ -55,7 +56,7 @@ class Field:
         return None if self.is_attribute else _COLUMNS.get(self.name)
 
 
-class Filter:
+class Filter(ABC):
     """A condition on an event; combine with `&`, `|` and `~`."""
 
     __slots__ = ()
@@ -64,9 +65,9 @@ class Filter:
         """Whether a row in schema order fulfils it."""
         return self.holds(Values(row))
 
+    @abstractmethod
     def holds(self, values: "Values") -> bool:
         """Whether these values fulfil it."""
-        raise NotImplementedError
 
     def __and__(self, other: "Filter") -> "Filter":
         return Every(parts=(self, _filter(other)))
