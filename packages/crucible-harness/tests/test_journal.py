@@ -2,6 +2,7 @@ import hashlib
 import json
 import pickle
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from crucible_harness.errors import (
     NotARunError,
 )
 from crucible_harness.journal import Journal
+from crucible_harness.journal_sqlite import _FOLDED_EVERY
 from crucible_harness.tables import TABLES, Call, Outcome
 
 DESIGN = {"name": "x", "seed": 1}
@@ -233,6 +235,22 @@ def test_power_safe_commits_are_synchronous(tmp_path):
         assert journal._store._db.execute("PRAGMA synchronous").fetchone() == (level,)
         assert journal._store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         journal.close()
+
+
+def test_the_log_is_folded_into_the_file_beside_a_run_that_goes_on(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite", design=DESIGN)
+    journal.lock()
+    for n in range(2 * _FOLDED_EVERY):
+        now(journal.note("resume", finished=n))
+    journal._store._checkpoints.end()  # once what was begun is done, and before the file is closed
+    alone = tmp_path / "alone.sqlite"
+    alone.write_bytes(journal.path.read_bytes())  # without its log
+    with closing(sqlite3.connect(alone)) as db:
+        (folded,) = db.execute("SELECT COUNT(*) FROM events").fetchone()
+    assert folded >= _FOLDED_EVERY
+    assert len(journal.events()) == 2 * _FOLDED_EVERY
+    journal._store._checkpoints = None
+    journal.close()
 
 
 @pytest.mark.parametrize(

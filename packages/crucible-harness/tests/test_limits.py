@@ -3,10 +3,13 @@
 import json
 from dataclasses import replace
 
+import anyio
+import anyio.lowlevel
 import pytest
 from virtual import Clocked, in_virtual_time, virtually
 from worlds import sums
 
+from crucible_ensemble import Completion
 from crucible_ensemble.errors import RateLimitError, ServerError
 from crucible_harness import Condition, Experiment, run
 from crucible_harness.hooks import Hooks
@@ -127,6 +130,44 @@ def test_a_thousand_calls_take_as_long_as_they_must(options, concurrency, ideal_
     result, took = virtually(asking(model, n=1000), replace(options, concurrency=concurrency))
     assert took == pytest.approx(ideal_s, abs=1e-9)
     assert result.finished == 1000
+
+
+def test_a_place_that_becomes_free_is_taken_again_before_anything_else_happens(options):
+    # calls that end together would else start together, and wait for each other in every round
+    happened = []
+
+    class Told(Clocked):
+        async def generate(self, prompt, /, **asked):
+            happened.append("start")
+            answer = await super().generate(prompt, **asked)
+            happened.append("end")
+            return answer
+
+    virtually(asking(Told(takes_s=1.0), n=12), replace(options, concurrency=3))
+    assert happened == ["start"] * 3 + ["end", "start"] * 9 + ["end"] * 3
+
+
+@pytest.mark.anyio
+async def test_models_that_answer_at_once_let_others_have_their_turn(options):
+    class AtOnce(Clocked):
+        async def generate(self, prompt, /, **asked):
+            return Completion(text="42", model=self.name, cost_usd=0.0, finish="stop")
+
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    experiment = asking(AtOnce(), n=320)
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        result = await run(experiment, options=replace(options, concurrency=1))
+        group.cancel_scope.cancel()
+    assert result.finished == 320
+    assert turns >= 320 / 16
 
 
 def test_at_most_so_many_calls_of_a_provider_are_in_flight(options):

@@ -50,7 +50,7 @@ def test_markup_in_a_name_is_text():
 
 
 def test_calls_that_wait_for_a_rate_are_named_while_they_wait(options):
-    model = Clocked()
+    model = Clocked(takes_s=0.5)
     limits = {"clocked": Limits(requests_per_minute=60, concurrency=5)}
     shown: list[dict[str, int]] = []
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import anyio
-
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Model
 from crucible_ensemble.errors import AllModelsFailedError
@@ -49,7 +47,7 @@ async def answer_cell(
     messages = experiment.prompt_of(condition).messages(item, task=experiment.dataset.task)
     record: dict[str, Any] = {"position": cell.position, "messages": messages}
     status, answer = "ok", None
-    began = anyio.current_time()
+    began = desk.now()
     with cell_span(cell) as span:
         try:
             answer = await _ask(model, messages, condition, seed, used, desk)
@@ -62,7 +60,7 @@ async def answer_cell(
             record |= {
                 "error_class": type(error).__name__,
                 "error_message": str(error),
-                "elapsed_s": anyio.current_time() - began,
+                "elapsed_s": desk.now() - began,
             }
         if used.halted is not None:  # the ensemble took it for a failure of its member
             raise used.halted

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from crucible_harness.cells import answer_cell
 from crucible_harness.desk import Desk, Halted
@@ -28,6 +29,7 @@ from crucible_harness.stopping import SequentialWatch
 from crucible_harness.tables import Outcome
 
 _METRICS_KNOWN_AFTER = 5  # cells
+_CELLS_AT_ONCE = 16  # of one worker; models that answer at once must let others have their turn
 
 
 class Dispatch:
@@ -73,8 +75,7 @@ class Dispatch:
             async with anyio.create_task_group() as workers:
                 if self._options.deadline_s is not None:
                     group.start_soon(self._deadline, self._options.deadline_s)
-                for _ in range(self._options.concurrency):
-                    workers.start_soon(self._worker)
+                workers.start_soon(self._worker, workers, self._options.concurrency)
             group.cancel_scope.cancel()
         if self._capped and self.status is None:
             self.status = "budget"
@@ -92,10 +93,21 @@ class Dispatch:
         await anyio.sleep(seconds)
         await self._stop("deadline", "deadline_stop", deadline_s=seconds)
 
-    async def _worker(self) -> None:
-        for cell in self._todo:
+    async def _worker(self, workers: anyio.abc.TaskGroup, places: int) -> None:
+        """Work off cells one after the other, beside as many others as there are places.
+
+        Each starts the next, so that the first calls are out while thousands are still being made.
+        From the end of a call to the start of the next it awaits nothing that could be had at
+        once: workers whose calls end together would all wait for each other, in every round. Only
+        where a run may stop early, all that ended is counted before another call is paid for.
+        """
+        for n, cell in enumerate(self._todo):
             if self._desk.halted:
                 return
+            if n == 0 and places > 1:
+                workers.start_soon(self._worker, workers, places - 1)
+            if self._watch is not None or n % _CELLS_AT_ONCE == _CELLS_AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
             if {("condition", cell.condition), ("item", cell.item)} & self._capped:
                 continue
             try:

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crucible_harness.errors import JournalCorruptError, JournalLockedError, JournalWriteError
+from crucible_harness.journal_checkpoints import Checkpoints
 from crucible_harness.tables import TABLES, UNIQUE
 
 Durability = Literal["process", "power"]
 _TYPES = {"text": "TEXT", "int": "INTEGER", "real": "REAL"}
 # Freed when the disk is full, so that answers in flight can still be written beside the journal.
 _RESERVE_BYTES = 1_000_000
+# Rows after which the log is folded into the file, on the side. They fill few pages over and over;
+# copied less often, fewer are copied.
+_FOLDED_EVERY = 2_000
+# Pages (of 4 KB) after which the writer itself folds: a log that never rests grows no further.
+_LOG_AT_MOST = 16_000
 
 
 class SQLiteStore:
@@ -38,6 +44,8 @@ class SQLiteStore:
         self.path = path
         self.shown = str(path)
         self._lock: Any = None
+        self._checkpoints: Checkpoints | None = None
+        self._unfolded = 0
         self._reserve = path.with_name(".reserve")
         self._durability = durability
         self._inserts = {table: _insert(table) for table in TABLES}
@@ -53,8 +61,7 @@ class SQLiteStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             level = "FULL" if self._durability == "power" else "NORMAL"
             self._db.execute(f"PRAGMA synchronous={level}")
-            # Rows fill few pages over and over; copied into the file less often, fewer are copied.
-            self._db.execute("PRAGMA wal_autocheckpoint=4000")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_LOG_AT_MOST}")
             self._db.executescript("BEGIN;" + "".join(_statements()) + "COMMIT;")
         except sqlite3.DatabaseError as error:
             raise self._failed(error) from error
@@ -82,6 +89,10 @@ class SQLiteStore:
             self._db.execute(self._inserts[table], row)
         except sqlite3.DatabaseError as error:
             raise self._failed(error) from error
+        self._unfolded += 1
+        if self._unfolded >= _FOLDED_EVERY and self._checkpoints is not None:
+            self._unfolded = 0
+            self._checkpoints.begin()
 
     append_now = append
 
@@ -121,6 +132,7 @@ class SQLiteStore:
                 self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))
         except OSError as error:
             raise self._failed(error) from error
+        self._checkpoints = Checkpoints(self.path)
 
     def release_reserve(self) -> None:
         """Give the disk back what was kept for this moment."""
@@ -128,6 +140,9 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close the file; the last one to close folds the write-ahead log into it."""
+        if self._checkpoints is not None:
+            self._checkpoints.end()
+            self._checkpoints = None
         self._db.close()
         if self._lock is not None:
             self._reserve.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -143,22 +144,27 @@ class JournaledModel:
         self, key: str, text: str, same: str, sample: int | None, request: Mapping[str, Any]
     ) -> Completion:
         desk, used = self._desk, self._used
-        arrived = anyio.current_time()
+        arrived = desk.now()
         limiter = desk.providers.of(self.name)
         characters = sum(len(message["content"]) for message in request["messages"])
         tokens = -(-characters // 3) + request["max_tokens"]
         worst = desk.prices.worst_usd(self._model, characters, request["max_tokens"])
         async with limiter.slot():
             hold: Hold | None = None
+            asked: dict[str, Any] = {
+                "condition": used.cell.condition,
+                "item": used.cell.item,
+                "model": self.name,
+                "worst_usd": worst,
+            }
             try:
-                with desk.turn():
-                    hold = await desk.ledger.hold(
-                        condition=used.cell.condition,
-                        item=used.cell.item,
-                        model=self.name,
-                        worst_usd=worst,
-                    )
-                    await limiter.turn(tokens)
+                if desk.halted:
+                    raise Halted
+                hold = desk.ledger.hold_at_once(**asked)
+                if hold is None or not limiter.free:
+                    with desk.turn():
+                        hold = hold or await desk.ledger.hold(**asked)
+                        await limiter.turn(tokens)
                 assert hold is not None  # the turn came, or Halted was raised
                 sent = _Sent(self, hold, key, text, same, sample, arrived)
                 await sent.begin()
@@ -204,7 +210,7 @@ class _Sent:
     async def begin(self) -> None:
         """Note that it is about to be sent."""
         cell, desk = self._used.cell, self._desk
-        self._queued_s = anyio.current_time() - self._arrived
+        self._queued_s = desk.now() - self._arrived
         try:
             self._attempt = await desk.journal.intend(
                 self._key,
@@ -218,7 +224,7 @@ class _Sent:
             desk.halt()
             raise
         desk.sent += 1
-        self._started_ns, self._sent_at = desk.now_ns(), anyio.current_time()
+        self._started_ns, self._sent_at = desk.now_ns(), desk.now()
 
     async def ask(self, request: Mapping[str, Any], limiter: Limiter) -> Completion:
         """Send it, and write down how it ends."""
@@ -226,7 +232,7 @@ class _Sent:
         supports = getattr(self._model, "supports", None)
         seed = request["seed"] if supports is None or "seed" in supports else None
         try:
-            with anyio.fail_after(desk.timeout_s):
+            with nullcontext() if desk.timeout_s is None else anyio.fail_after(desk.timeout_s):
                 answer = await desk.executor.generate(
                     self._model,
                     request["messages"],
@@ -295,7 +301,7 @@ class _Sent:
                 error_message=None if error is None else str(error),
                 cost_usd=cost,
                 reserved_usd=self._hold.usd,
-                latency_s=anyio.current_time() - self._sent_at,
+                latency_s=desk.now() - self._sent_at,
                 queued_s=self._queued_s,
                 started_ns=self._started_ns,
             )

@@ -171,6 +171,13 @@ class Ledger:
         self._warned = True
         return {"settled_usd": self.settled_usd, "total_usd": budget.total_usd}
 
+    def hold_at_once(
+        self, *, condition: str, item: str, model: str, worst_usd: float | None
+    ) -> Hold | None:
+        """Do what `hold` does if that needs no waiting; None if it does."""
+        hold = Hold(condition, item, model, self._reservation(model, worst_usd))
+        return hold if self._held(hold) else None
+
     async def hold(self, *, condition: str, item: str, model: str, worst_usd: float | None) -> Hold:
         """Wait until a call fits, and reserve its worst case.
 
@@ -185,16 +192,7 @@ class Ledger:
             If it does not fit and nothing in flight could make room.
         """
         hold = Hold(condition, item, model, self._reservation(model, worst_usd))
-        while True:
-            accounts = self._accounts(hold)
-            for scope, name, account in accounts:
-                if account.hopeless(hold.amount):
-                    raise Refused(scope, name)
-            if all(account.fits(hold.amount) for _, _, account in accounts):
-                for _, _, account in accounts:
-                    account.held += hold.amount
-                    account.in_flight += 1
-                return hold
+        while not self._held(hold):
             changed = anyio.Event()
             waiter = (hold, changed)
             self._waiting.append(waiter)
@@ -203,6 +201,7 @@ class Ledger:
             finally:
                 if waiter in self._waiting:
                     self._waiting.remove(waiter)
+        return hold
 
     def settle(self, hold: Hold, *, status: str, bill_usd: float | None) -> float | None:
         """Replace a reservation by what the call cost; return that, None where it is unknown.
@@ -234,6 +233,19 @@ class Ledger:
         reserved = 0 if reserved_usd is None else pico(reserved_usd)
         amount = _amount(status, bill_usd, reserved)
         self._charge(hold, amount, status=status, known=bill_usd is not None)
+
+    def _held(self, hold: Hold) -> bool:
+        """Take the reservation if it fits; say whether it did."""
+        accounts = self._accounts(hold)
+        for scope, name, account in accounts:
+            if account.hopeless(hold.amount):
+                raise Refused(scope, name)
+        if not all(account.fits(hold.amount) for _, _, account in accounts):
+            return False
+        for _, _, account in accounts:
+            account.held += hold.amount
+            account.in_flight += 1
+        return True
 
     def _let_go(self, hold: Hold) -> None:
         for _, _, account in self._accounts(hold):

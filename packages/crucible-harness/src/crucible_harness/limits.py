@@ -85,11 +85,17 @@ class Limiter:
         self._paused_until = -float("inf")
         self.waiting = 0
 
-    def slot(self) -> anyio.CapacityLimiter:
-        """Return the places of calls in flight: `async with limiter.slot(): ...`."""
+    def slot(self) -> "_Slot":
+        """Return a place among the calls in flight: `async with limiter.slot(): ...`."""
         self._begin()
-        slots: anyio.CapacityLimiter = self._slots
-        return slots
+        return _Slot(self._slots)
+
+    @property
+    def free(self) -> bool:
+        """Say that a request may be sent now, whatever its tokens."""
+        self._begin()
+        paced = self._requests is not None or self._tokens is not None
+        return not paced and self._paused_until <= anyio.current_time()
 
     async def turn(self, tokens: int) -> None:
         """Wait until a request of that many tokens may be sent."""
@@ -134,6 +140,24 @@ class Limiter:
         self._tokens = None if tpm is None else _Pace(tpm)
         self._paused_until = -float("inf")
         self.waiting = 0
+
+
+class _Slot:
+    """A place among the calls in flight. One that is free is taken without giving up one's turn."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: anyio.CapacityLimiter) -> None:
+        self._slots = slots
+
+    async def __aenter__(self) -> None:
+        try:
+            self._slots.acquire_on_behalf_of_nowait(self)
+        except anyio.WouldBlock:
+            await self._slots.acquire_on_behalf_of(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.release_on_behalf_of(self)
 
 
 class Providers:
