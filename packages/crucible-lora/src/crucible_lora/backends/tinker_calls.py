@@ -83,7 +83,11 @@ class Service:
     ) -> list[Any]:
         end = time.monotonic() + (deadline_s or self.deadline_s)
         try:
-            return [await self._one(future, end) for future in futures]
+            # One thread for all: each change of threads costs as much as making a request.
+            def results() -> list[Any]:
+                return [future.result(max(0.0, end - time.monotonic())) for future in futures]
+
+            return await anyio.to_thread.run_sync(results, abandon_on_cancel=True)
         except TimeoutError as error:
             raise BackendTimeoutError(
                 f"{what}: no answer within {self.deadline_s:g} s", backend=_NAME, retryable=True
@@ -107,12 +111,6 @@ class Service:
         """Let the SDK finish and free what there is, without waiting for it."""
         # In a thread: while the SDK logs in, its own `close` waits for that.
         _in_thread(lambda: self._client.close("errored"))
-
-    async def _one(self, future: "Future[T]", end: float) -> T:
-        def result() -> T:
-            return future.result(max(0.0, end - time.monotonic()))
-
-        return await anyio.to_thread.run_sync(result, abandon_on_cancel=True)
 
 
 def translated(what: str, error: Exception) -> BackendError:
