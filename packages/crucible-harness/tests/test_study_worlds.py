@@ -6,7 +6,8 @@ compared with its promise at a binomial tail of 1 in 10,000.
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.signal import lfilter
+from scipy.stats import binom, norm, t
 
 from crucible_ensemble.theory import majority_accuracy
 from crucible_harness.studies import (
@@ -20,6 +21,7 @@ from crucible_harness.studies import (
 )
 from crucible_harness.studies.ballots import chance_right
 from crucible_harness.studies.h4_adaptive_hedging import POLICIES, TraceRun
+from crucible_harness.studies.rare_events import rate_figure
 from crucible_harness.studies.worlds import BetaVoters, Confident, PairedCalls, SharedCoin, drawn
 from crucible_hedging.simulate import Lognormal
 
@@ -64,6 +66,9 @@ def test_beta_voters_have_the_accuracy_of_the_beta_binomial():
     ballots = world.draw(200_000, np.random.default_rng(2))
     assert chance_right(ballots.answers).mean() == pytest.approx(world.vote(5), abs=0.004)
     assert np.corrcoef(ballots.right.T)[0, 1] == pytest.approx(0.3, abs=0.01)
+    assert ballots.cost_usd.mean() == pytest.approx(0.001, rel=0.02)
+    # Voters that are wrong more often were asked what is hard, and so dear.
+    assert np.corrcoef(ballots.right.mean(axis=1), ballots.cost_usd.mean(axis=1))[0, 1] < -0.3
 
 
 def test_paired_calls_have_the_latency_and_the_persistence_they_say():
@@ -106,14 +111,16 @@ def test_h1_holds_the_truth_and_rarely_claims_what_is_not_there():
 def test_h3_holds_the_truth_and_finds_no_gain_among_guessers():
     world, rng, n = BetaVoters(), np.random.default_rng(13), 80
     truths = {"gain": majority_accuracy(0.6, 5, 0.2) - 0.6, "mu": 0.6, "rho": 0.2}
-    held, value = dict.fromkeys(truths, 0), 0
+    held, value, per_usd = dict.fromkeys(truths, 0), 0, 0
     for _ in range(n):
         found = SizePlan(resamples=200).judge(world.draw(300, rng), simulated=True)
         for name, truth in truths.items():
             held[name] += inside(found.figure(name), truth)
         row = found.table("Shapley values").rows[0]
         value += row[2] <= world.vote(5) / 5 <= row[3]
-    assert all(holds(hits, n) for hits in (*held.values(), value)), held
+        *_, low, high, _ = found.table("Sizes").rows[2]
+        per_usd += low <= (world.vote(3) - world.vote(2)) / world.price_usd <= high
+    assert all(holds(hits, n) for hits in (*held.values(), value, per_usd)), held
     guessers, supported = BetaVoters(mu=0.5), 0
     for _ in range(n):
         found = SizePlan(resamples=200, sesoi=0.001).judge(guessers.draw(300, rng), simulated=True)
@@ -156,6 +163,44 @@ def test_h2_holds_the_truth_and_finds_nothing_where_copies_are_as_slow():
     assert holds(held, n)
     assert holds(load, n)
     assert few(supported, n)
+
+
+def test_a_rate_of_calls_that_are_correlated_in_time_keeps_its_bounds():
+    """Where percentiles of a block bootstrap keep 93 % above: a rare event is skewed."""
+    threshold, truth = norm.isf(0.0375), 0.0375
+    for persistence in (0.0, 0.3):
+        rng, n = np.random.default_rng(16), 5_000
+        above = below = 0
+        for _ in range(n):
+            z = rng.standard_normal(2_000)
+            z[1:] *= np.sqrt(1 - persistence**2)
+            late = lfilter([1.0], [1.0, -persistence], z) > threshold
+            found = rate_figure("late", late, alpha=0.05)
+            above += found.high >= truth
+            below += found.low <= truth
+        assert above >= binom.ppf(_RARE, n, 0.95)
+        assert below >= binom.ppf(_RARE, n, 0.95)
+        assert max(above, below) <= binom.ppf(1 - _RARE, n, 0.96)
+
+
+def test_a_rate_of_independent_calls_has_the_bounds_of_clopper_and_pearson():
+    # Never and always: 1 - .05 ** (1 / n), with n less by the t quantile's allowance.
+    n, blocks = 1_000, 100
+    allowance = (norm.isf(0.05) / t.isf(0.05, blocks - 1)) ** 2
+    never = rate_figure("never", np.zeros(n), alpha=0.05)
+    assert (never.value, never.low) == (0.0, 0.0)
+    assert never.high == pytest.approx(1 - 0.05 ** (1 / (n * allowance)), rel=1e-9)
+    always = rate_figure("always", np.ones(n), times=0.5, alpha=0.05)
+    assert (always.value, always.high) == (0.5, 0.5)
+    assert always.low == pytest.approx(0.5 * 0.05 ** (1 / (n * allowance)), rel=1e-9)
+    # A hundred late calls in one row are one event, not a hundred.
+    spread, burst = np.zeros(n), np.zeros(n)
+    spread[::10] = burst[:100] = 1.0
+    assert (
+        rate_figure("b", burst, alpha=0.05).high > rate_figure("s", spread, alpha=0.05).high + 0.02
+    )
+    with pytest.raises(ValueError, match="`happened` must hold 2 calls"):
+        rate_figure("few", [True], alpha=0.05)
 
 
 def test_h4_holds_the_truth_over_seeds():
