@@ -6,7 +6,9 @@ uv run --group test python scripts/simulate_studies.py --only h1 h3    some of t
 """
 
 import argparse
+import json
 import math
+import os
 import re
 import sys
 from collections import defaultdict
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from crucible_harness.studies import (
     AdaptiveHedging,
@@ -24,14 +27,17 @@ from crucible_harness.studies import (
     SizePlan,
     TailLatency,
     WeightsPlan,
+    World,
 )
 from crucible_harness.studies.ballots import chance_right
+from crucible_harness.studies.item_effects import fit_item_effects
 from crucible_harness.studies.result import Figure, StudyResult
 from crucible_harness.studies.traces import Kind
 from crucible_harness.studies.worlds import BetaVoters, Confident, PairedCalls, SharedCoin, drawn
 from crucible_hedging.simulate import Lognormal, Stragglers
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+SOLVERS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
 SEED = 20_261_125
 HEAD = ("study", "world", "figure", "truth", "interval holds it", "supported", "studies")
 Line = tuple[str, ...]
@@ -42,6 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=(*TABLES, "rq6"), help="some of the studies")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/studies.md")
+    data = os.environ.get("CRUCIBLE_TEST_DATA", ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=data, help="folder of the benchmark files")
     arguments = parser.parse_args()
     if arguments.write and arguments.only:
         parser.error("--write needs all studies")
@@ -54,8 +62,10 @@ def main() -> None:
             lines.append(line)
     if lines:
         blocks["studies"] = markdown(HEAD, lines)
+        blocks["outside"] = outside(lines)
     if "rq6" in wanted:
-        blocks["methods"] = methods()
+        blocks["fit"] = fit(arguments.data / "gsm8k" / "example_model_solutions.jsonl")
+        blocks["methods"], blocks["kept"] = methods()
     for text in blocks.values():
         print(text, end="\n\n", flush=True)
     if arguments.write:
@@ -113,7 +123,7 @@ class Tally:
 # ------------------------------------------------------------- votes
 
 
-def h1(studies: int = 400, items: int = 600) -> Iterator[Line]:
+def h1(studies: int = 1_000, items: int = 600) -> Iterator[Line]:
     """A vote of five against the best of them, and two cases without what is claimed."""
     worlds = (
         ("five unequal voters, correlation .3", SharedCoin(
@@ -149,7 +159,7 @@ def h1_once(
     return replace(found, plan={**found.plan, "best accuracy": world.accuracies[best]})
 
 
-def h3(studies: int = 400, items: int = 400) -> Iterator[Line]:
+def h3(studies: int = 1_000, items: int = 400) -> Iterator[Line]:
     """Gain of five voters over one, the model of correlated voters, Shapley values."""
     worlds = (
         ("five voters, mu .6, rho .2", BetaVoters()),
@@ -160,7 +170,7 @@ def h3(studies: int = 400, items: int = 400) -> Iterator[Line]:
         truths = {"gain": world.vote(5) - world.mu, "mu": world.mu, "rho": world.rho}
         more = {
             "marginal gain, 2 to 3": world.vote(3) - world.vote(2),
-            "gain per USD, 2 to 3": (world.vote(3) - world.vote(2)) / 0.001,
+            "gain per USD, 2 to 3": (world.vote(3) - world.vote(2)) / world.price_usd,
             "Shapley value": world.vote(5) / 5,  # equal voters share equally
         }
         for _ in range(studies):
@@ -210,7 +220,7 @@ def h5(studies: int = 400, items: int = 500) -> Iterator[Line]:
 # ------------------------------------------------------------- latency
 
 
-def h2(studies: int = 200, pairs: int = 4_000) -> Iterator[Line]:
+def h2(studies: int = 300, pairs: int = 4_000) -> Iterator[Line]:
     """Reduction of P99 and extra load, in logs whose calls are correlated in time."""
     worlds = (
         ("lognormal", PairedCalls(dist=Lognormal(1))),
@@ -260,21 +270,84 @@ TABLES: Mapping[str, Callable[[], Iterator[Line]]] = {"h1": h1, "h2": h2, "h3": 
 # ------------------------------------------------------------- methods
 
 
-def methods(runs: int = 2_000) -> str:
-    """Return the table of rq6."""
-    found = Methods(runs=runs, seed=SEED).simulate()
-    table = found.table("Rates")
-    lines = [
-        (f"{row[0]} x {row[1]}, {row[2]}", f"{row[3]:g}", f"{row[4]:g}", str(row[5]),
-         *(f"{100 * float(rate):.1f} %" for rate in row[6:]))
-        for row in table.rows
-    ]  # fmt: skip
-    head = ("items x repeats, answers", "item SD", "own SD", "analysis", "false findings",
-            "coverage", "found")  # fmt: skip
-    return markdown(head, lines)
+def fit(path: Path) -> str:
+    """Return what the graded solutions of GSM8K say about item effects, for each own SD."""
+    lines = path.read_text("utf-8").splitlines()
+    right = np.array([[json.loads(line)[name]["is_correct"] for name in SOLVERS] for line in lines])
+    rows = []
+    for own_sd in (0.0, 0.5, 1.0, 2.0, 3.0):
+        found = fit_item_effects(right, own_sd=own_sd)
+        sd = found.item_sd
+        world = World(item_sd=sd.value or 0.0, own_sd=own_sd, base=found.base)
+        accuracy, correlation, _ = world.moments()
+        rows.append(
+            (f"{own_sd:g}", f"{sd.value:.3f} [{sd.low:.2f}, {sd.high:.2f}]", f"{found.base:.3f}",
+             f"{found.log_likelihood:,.2f}", f"{accuracy:.3f}", f"{correlation:.3f}")
+        )  # fmt: skip
+    head = ("own SD (given)", "item SD", "base", "log-likelihood", "accuracy", "correlation")
+    return markdown(head, rows)
+
+
+def methods(runs: int = 4_000) -> tuple[str, str]:
+    """Return both tables of rq6: false findings, and coverage with power."""
+    table = Methods(runs=runs, seed=SEED).simulate().table("Rates")
+    worlds: dict[tuple[Any, ...], dict[str, tuple[Any, ...]]] = defaultdict(dict)
+    for row in table.rows:
+        worlds[row[:8]][str(row[8])] = row[9:]
+    false, kept = [], []
+    for (
+        label,
+        items,
+        repeats,
+        answers,
+        item_sd,
+        own_sd,
+        accuracy,
+        correlation,
+    ), of in worlds.items():
+        said = f"{items} x {repeats}, {answers}"
+        cells = [
+            f"{_percent(rate)} ({_percent(many if exact is None else exact)})"
+            for rate, many, exact, *_ in of.values()
+        ]
+        false.append(
+            (str(label), said, f"{item_sd:g}", f"{own_sd:g}", f"{accuracy:.2f}",
+             f"{correlation:.2f}", *cells)
+        )  # fmt: skip
+        kept.append(
+            (str(label), said,
+             *(f"{_percent(covered)}, {_percent(power)}" for *_, covered, power in of.values()))
+        )  # fmt: skip
+    analyses = next(iter(worlds.values()))
+    return (
+        markdown(("world", "items x repeats", "item SD", "own SD", "accuracy", "correlation",
+                  *analyses), false),
+        markdown(("world", "items x repeats", *analyses), kept),
+    )  # fmt: skip
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f} %"
 
 
 # ------------------------------------------------------------- words
+
+
+def outside(lines: Sequence[Line]) -> str:
+    """Say how many intervals miss 93 to 97 %, and how many exact ones would by chance."""
+    seen = [(float(line[4].split()[0]), int(line[6].replace(",", ""))) for line in lines if line[4]]
+    varying = [(rate, n) for rate, n in seen if rate < 100]
+    missed = sum(not 93 <= rate <= 97 for rate, _ in varying)
+    by_chance = sum(
+        binom.cdf(math.ceil(0.93 * n) - 1, n, 0.95) + binom.sf(math.floor(0.97 * n), n, 0.95)
+        for _, n in varying
+    )
+    rates = [rate for rate, _ in varying]
+    return (
+        f"Of {len(varying)} intervals and bounds whose truth is not certain, {missed} held it in "
+        f"less than 93 or more than 97 % of the studies (lowest {min(rates):.1f} %, highest "
+        f"{max(rates):.1f} %); of as many exact ones chance would put {by_chance:.1f} there."
+    )
 
 
 def share(hits: int, runs: int) -> str:
@@ -285,12 +358,11 @@ def share(hits: int, runs: int) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; columns of numbers are set flush right."""
-    numeric = ["---:" if name in _NUMERIC else "---" for name in head]
+    numeric = ["---" if name in _WORDS else "---:" for name in head]
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, numeric, *rows))
 
 
-_NUMERIC = {"truth", "interval holds it", "supported", "studies", "item SD", "own SD",
-            "false findings", "coverage", "found"}  # fmt: skip
+_WORDS = {"study", "world", "figure", "items x repeats"}
 
 
 def _figure(row: Mapping[str, Any], value: str, low: str, high: str) -> Figure:

@@ -1,6 +1,7 @@
 """Designs to start from: six studies of language models, and one of our own methods."""
 
 from crucible_harness.studies.analysing import analyse
+from crucible_harness.studies.answer_world import World
 from crucible_harness.studies.catalogue import STUDIES, Study
 from crucible_harness.studies.h1_reliability import ReliabilityPlan, reliability
 from crucible_harness.studies.h2_tail_latency import TailLatency
@@ -10,7 +11,7 @@ from crucible_harness.studies.h5_confidence_weights import WeightsPlan, confiden
 from crucible_harness.studies.h6_trust import Trust
 from crucible_harness.studies.responses import Responses, responses_of
 from crucible_harness.studies.result import Figure, StudyResult, StudyTable
-from crucible_harness.studies.rq6_methods import Methods, World
+from crucible_harness.studies.rq6_methods import Methods
 
 __all__ = [
     "STUDIES",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from crucible_harness.studies.catalogue import STUDIES
+from crucible_harness.studies.rare_events import rate_figure
 from crucible_harness.studies.result import Cell, Figure, StudyResult, StudyTable
 from crucible_harness.verdicts import Outcome, combine
 
@@ -40,7 +41,7 @@ class TailLatency:
         first half spends more on the second in half of the studies.
     fit_share : float, in (0, 1)
         Share of the pairs that chooses the delay.
-    alpha : float, in (0, 1)
+    alpha : float, in (0, 0.5)
     seed : int
 
     Examples
@@ -63,9 +64,9 @@ class TailLatency:
             raise ValueError(f"`pairs` must be >= 40, got {self.pairs}")
         if not 50 <= self.percentile < 100:
             raise ValueError(f"`percentile` must be in [50, 100), got {self.percentile}")
-        for name in ("reduction", "fit_share", "alpha"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be in (0, 1), got {getattr(self, name)}")
+        for name, bound in (("reduction", 1), ("fit_share", 1), ("alpha", 0.5)):
+            if not 0 < getattr(self, name) < bound:
+                raise ValueError(f"`{name}` must be in (0, {bound}), got {getattr(self, name)}")
         for name in ("max_extra", "aim"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must be in (0, 1], got {getattr(self, name)}")
@@ -191,12 +192,13 @@ class TailLatency:
         Notes
         -----
         "Supported" takes both: the interval of the reduction lies above `reduction`, and the
-        one-sided bound of the extra load is at most `max_extra`. The intervals are those of a
-        circular block bootstrap over log order. With fewer than 10 calls expected beyond the
-        percentile in the second part there is no verdict.
+        one-sided bound of the extra load is at most `max_extra`. The interval of the reduction is
+        that of a circular block bootstrap over log order; bounds of rates are Clopper-Pearson's
+        at the effective number of calls (`rate_figure`). With fewer than 10 calls expected beyond
+        the percentile in the second part there is no verdict.
         """
         from crucible_hedging.calibrate import calibrate
-        from crucible_hedging.whatif import what_if
+        from crucible_hedging.pairs import Pairs
 
         records = list(log)
         good = [r for r in records if r.primary_ok and r.backup_ok]
@@ -205,14 +207,11 @@ class TailLatency:
             fit_share=self.fit_share, confidence=1 - self.alpha, seed=self.seed,
         )  # fmt: skip
         rest = good[found.n_fit :]
-        judge = partial(what_if, delays=[found.delay_s], probabilities=[found.probability],
-                        bootstrap=2_000, seed=self.seed)  # fmt: skip
-        row = judge(rest, confidence=1 - 2 * self.alpha).rows[0]
-        extra = Figure(
-            name="extra load", value=row.extra_ratio.value, low=row.extra_ratio.low,
-            high=row.extra_ratio.high, unit="backups per request",
-            method=f"one-sided {1 - self.alpha:.0%} bounds, circular block bootstrap",
-        )  # fmt: skip
+        raced = Pairs.of(rest).race(found.delay_s, found.probability)
+        rate = partial(rate_figure, times=found.probability, alpha=self.alpha)
+        extra = rate("extra load", raced.fired > 0, unit="backups per request")
+        wins = rate("wins", raced.won > 0, unit="per request")
+        cost = float(raced.usd.mean())
         reduction = Figure(
             name="reduction", value=found.reduction, low=found.low, high=found.high, unit="share",
             method=f"1 - hedged/plain P{self.percentile:g}, circular block bootstrap",
@@ -254,12 +253,11 @@ class TailLatency:
                 Figure(name="delay", value=found.delay_s, unit="s"),
                 Figure(name="probability", value=found.probability),
                 Figure(name="plain", value=found.baseline_s, unit="s"),
-                Figure(name="wins", value=row.win_ratio.value, low=row.win_ratio.low,
-                       high=row.win_ratio.high, unit="per request"),
-                Figure(name="waste", value=row.wasted_s / found.n_test, unit="s per request"),
-                Figure(name="cost", value=None if row.cost_usd is None
-                       else row.cost_usd / found.n_test, unit="USD per request",
-                       reason="a price is not known" if row.cost_usd is None else None),
+                wins,
+                Figure(name="waste", value=float(raced.wasted.mean()), unit="s per request"),
+                Figure(name="cost", value=None if math.isnan(cost) else cost,
+                       unit="USD per request",
+                       reason="a price is not known" if math.isnan(cost) else None),
             ),
             tables=(self._windows(rest, found.delay_s, found.probability),),
             plan=self.to_dict(),

@@ -2,105 +2,45 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crucible_harness.studies.answer_world import RIDGE, Sampling, World
 from crucible_harness.studies.catalogue import STUDIES
 from crucible_harness.studies.result import Cell, StudyResult, StudyTable
 
 if TYPE_CHECKING:
     from crucible_harness.observations import Array
 
-Sampling = Literal["temperature 0", "sampled"]
 # p-value and interval of treatment - control.
 Analysed = tuple[float, float, float]
-COLUMNS = ("items", "repeats", "answers", "item SD", "own SD", "analysis", "false findings",
-           "coverage", "found")  # fmt: skip
+COLUMNS = ("world", "items", "repeats", "answers", "item SD", "own SD", "accuracy", "correlation",
+           "analysis", "false findings", "many items", "exact", "coverage", "found")  # fmt: skip
+_UNPAIRED, _PAIRS = "all answers, unpaired", "all pairs, as independent"
+_CLUSTERED, _FIRST = "by item (clustered, the default)", "first answer only, by item"
+_BY_ITEM = (_CLUSTERED, _FIRST)
+_NEGLIGIBLE = 1e-10  # chance of a count that is left out of an exact sum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """How answers come about: Bernoulli(expit(base + ability + b_item + u_item,model)).
-
-    Attributes
-    ----------
-    items, repeats : int, >= 1
-    sampling : {"temperature 0", "sampled"}
-        At temperature 0 every repeat is the first answer again; "sampled" ones are independent
-        given item and model.
-    item_sd : float, >= 0
-        SD in logits of what makes an item easy for every model.
-    own_sd : float, >= 0
-        SD in logits of what makes an item easy for one model alone: the larger, the less the
-        models err together.
-    base : float
-        Logit of an average model on an average item.
-    """
-
-    items: int = 50
-    repeats: int = 3
-    sampling: Sampling = "temperature 0"
-    item_sd: float = 1.0
-    own_sd: float = 1.0
-    base: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.items < 2 or self.repeats < 1:
-            raise ValueError(
-                f"`items` must be >= 2 and `repeats` >= 1, got {self.items} and {self.repeats}"
-            )
-        if self.sampling not in ("temperature 0", "sampled"):
-            raise ValueError(
-                f'`sampling` must be "temperature 0" or "sampled", got {self.sampling!r}'
-            )
-        if not (self.item_sd >= 0 and self.own_sd >= 0):
-            raise ValueError(
-                f"`item_sd` and `own_sd` must be >= 0, got {self.item_sd} and {self.own_sd}"
-            )
-
-    def draw(self, effect: float, rng: np.random.Generator) -> "tuple[Array, Array]":
-        """Return answers of control and treatment, (items, repeats) arrays of 0 and 1."""
-        from crucible_bench.simulation import item_scores
-
-        once = self.sampling == "temperature 0"
-        control, treatment = item_scores(
-            self.items, [0.0, effect], item_sd=self.item_sd, interaction_sd=self.own_sd,
-            repeats=1 if once else self.repeats, base=self.base, rng=rng,
-        )  # fmt: skip
-        if once:
-            return np.repeat(control, self.repeats, axis=1), np.repeat(
-                treatment, self.repeats, axis=1
-            )
-        return control, treatment
-
-    def difference(self, effect: float) -> float:
-        """Return the true difference in accuracy, by Gauss-Hermite quadrature over items."""
-        from scipy.special import expit
-
-        nodes, weights = np.polynomial.hermite_e.hermegauss(120)
-        spread = math.hypot(self.item_sd, self.own_sd) * nodes
-        means = [
-            float(weights @ expit(self.base + a + spread)) / math.sqrt(2 * math.pi)
-            for a in (0.0, effect)
-        ]
-        return means[1] - means[0]
-
-
+_SAMPLED: Sampling = "sampled"
 WORLDS: tuple[World, ...] = (
-    World(),
-    World(item_sd=0.0, own_sd=0.0),
-    World(item_sd=3.0),
-    World(own_sd=2.0),
-    World(repeats=10),
-    World(sampling="sampled"),
-    World(sampling="sampled", item_sd=3.0),
-    World(sampling="sampled", own_sd=2.0),
-    World(sampling="sampled", repeats=10),
-    World(items=200),
-    World(items=200, sampling="sampled"),
+    World(label="fitted to GSM8K (default)"),
+    *RIDGE,
+    World(repeats=10, label="fitted, 10 repeats"),
+    World(items=200, label="fitted, 200 items"),
+    World(item_sd=0.0, base=0.5, label="items all alike"),
+    World(item_sd=1.0, own_sd=2.0, base=0.5, label="models that hardly err together"),
+    World(item_sd=1.0, own_sd=1.0, base=0.5, label="items little unlike"),
+    World(item_sd=3.0, own_sd=1.0, base=0.5, label="items very unlike"),
+    World(sampling=_SAMPLED, label="fitted"),
+    *(replace(world, sampling=_SAMPLED) for world in RIDGE),
+    World(sampling=_SAMPLED, repeats=10, label="fitted, 10 repeats"),
+    replace(RIDGE[0], sampling=_SAMPLED, repeats=10, label="with own SD 1, 10 repeats"),
+    World(sampling=_SAMPLED, items=200, label="fitted, 200 items"),
+    World(sampling=_SAMPLED, item_sd=1.0, own_sd=1.0, base=0.5, label="items little unlike"),
 )
 
 
@@ -121,7 +61,7 @@ class Methods:
     Examples
     --------
     >>> found = Methods(worlds=(World(),), runs=50, seed=3).simulate()
-    >>> [row[5] for row in found.table("Rates").rows][:2]
+    >>> [row[8] for row in found.table("Rates").rows][:2]
     ['all answers, unpaired', 'all pairs, as independent']
     """
 
@@ -148,12 +88,14 @@ class Methods:
         -------
         StudyResult
             Its one table, "Rates", holds shares of the runs: false findings (p <= alpha without a
-            difference), coverage of the true difference where there is one, and how often it was
-            found. There is no verdict.
+            difference), what theory expects of many items, and the exact share where every outcome
+            can be counted (pairs at temperature 0); coverage of the true difference where there is
+            one, and how often it was found. There is no verdict.
         """
         rows = tuple(row for n, world in enumerate(self.worlds) for row in self._rows(world, n))
         card = STUDIES["rq6"]
-        worst = max(rows, key=lambda row: row[6])  # type: ignore[arg-type,return-value]
+        worst = max(rows, key=_false)
+        kept = max((row for row in rows if row[8] in _BY_ITEM), key=_false)
         error = math.sqrt(self.alpha * (1 - self.alpha) / self.runs)
         return StudyResult(
             study=card.id,
@@ -163,10 +105,10 @@ class Methods:
             simulated=True,
             outcome=None,
             sentence=(
-                f"A promise of {self.alpha:.0%} false findings is kept up to the noise of the "
-                f"simulation ({error:.1%}) by every analysis whose unit is the item. The worst, "
-                f"'{worst[5]}' with {worst[0]} items and {worst[1]} repeats, finds a difference "
-                f"between a model and its equal in {worst[6]:.0%} of the experiments."
+                f"Where {self.alpha:.0%} false findings are promised, analyses whose unit is the "
+                f"item make at most {_false(kept):.1%} (noise {error:.1%}). The worst, "
+                f"'{worst[8]}' with {worst[1]} items and {worst[2]} repeats, finds a difference "
+                f"between a model and its equal in {_false(worst):.0%} of the experiments."
             ),
             figures=(),
             tables=(StudyTable(title="Rates", columns=COLUMNS, rows=rows),),
@@ -191,17 +133,62 @@ class Methods:
                     p, low, high = analysis(control, treatment)
                     counted[name] += p <= self.alpha
                     covered[name] += effect > 0 and low <= truth <= high
+        accuracy, correlation, _ = world.moments()
+        expected = {
+            _UNPAIRED: world.false_findings(paired=False, alpha=self.alpha),
+            _PAIRS: world.false_findings(paired=True, alpha=self.alpha),
+        }
+        exact = _exact(world, self.alpha)
         for name in analyses:
             yield (
-                world.items, world.repeats, world.sampling, world.item_sd, world.own_sd, name,
-                false[name] / self.runs, covered[name] / self.runs, found[name] / self.runs,
+                world.label, world.items, world.repeats, world.sampling, world.item_sd,
+                world.own_sd, accuracy, correlation, name, false[name] / self.runs,
+                expected.get(name, self.alpha), exact.get(name), covered[name] / self.runs,
+                found[name] / self.runs,
             )  # fmt: skip
+
+
+def _exact(world: World, alpha: float) -> dict[str, float]:
+    """Return the chance of a false finding by pairs, over every count of discordant items.
+
+    At temperature 0 an A/A experiment is n items that differ with a known chance, to either side
+    alike, each counted once or `repeats` times.
+    """
+    from scipy.stats import binom
+
+    if world.sampling != "temperature 0":
+        return {}
+    p, correlation, _ = world.moments()
+    n, differ = world.items, 2 * p * (1 - p) * (1 - correlation)
+    chance = dict.fromkeys((1, world.repeats), 0.0)
+    for discordant in range(1, n + 1):
+        weight = float(binom.pmf(discordant, n, differ))
+        if weight < _NEGLIGIBLE:
+            continue
+        sides = binom.pmf(range(discordant + 1), discordant, 0.5)
+        for times in chance:
+            chance[times] += weight * sum(
+                float(side)
+                for lost, side in enumerate(sides)
+                if _mcnemar(times * lost, times * (discordant - lost), times * n) <= alpha
+            )
+    return {_PAIRS: chance[world.repeats], _CLUSTERED: chance[1], _FIRST: chance[1]}
+
+
+def _mcnemar(lost: int, won: int, n: int) -> float:
+    from crucible_bench.tables import mcnemar
+
+    return 1.0 if lost + won == 0 else float(mcnemar(lost, won, pairs=n).p_value or 0.0)
+
+
+def _false(row: "tuple[Cell, ...]") -> float:
+    return float(row[9] or 0.0)
 
 
 def _analyses(alpha: float) -> "dict[str, Callable[[Array, Array], Analysed]]":
     from crucible_bench import compare_paired
     from crucible_bench.intervals import tango
-    from crucible_bench.tables import mcnemar, two_proportions
+    from crucible_bench.tables import two_proportions
 
     level = 1 - alpha
 
@@ -212,8 +199,7 @@ def _analyses(alpha: float) -> "dict[str, Callable[[Array, Array], Analysed]]":
     @cache
     def pairs(lost: int, won: int, n: int) -> Analysed:
         interval = tango(lost, won, n, confidence=level)
-        p = 1.0 if lost + won == 0 else mcnemar(lost, won, pairs=n).p_value
-        return float(p or 0.0), _end(interval.low), _end(interval.high)
+        return _mcnemar(lost, won, n), _end(interval.low), _end(interval.high)
 
     def by_pairs(control: Any, treatment: Any) -> Analysed:
         return pairs(
@@ -228,10 +214,10 @@ def _analyses(alpha: float) -> "dict[str, Callable[[Array, Array], Analysed]]":
         return _plain(compare_paired(c, t, confidence=level, robustness=False))
 
     return {
-        "all answers, unpaired": lambda c, t: unpaired(int(c.sum()), int(t.sum()), c.size),
-        "all pairs, as independent": by_pairs,
-        "by item (clustered, the default)": clustered,
-        "first answer only, by item": lambda c, t: by_pairs(c[:, 0], t[:, 0]),
+        _UNPAIRED: lambda c, t: unpaired(int(c.sum()), int(t.sum()), c.size),
+        _PAIRS: by_pairs,
+        _CLUSTERED: clustered,
+        _FIRST: lambda c, t: by_pairs(c[:, 0], t[:, 0]),
     }
 
 

@@ -66,17 +66,24 @@ class BetaVoters:
     voters : int, >= 2
     mu, rho : float, in (0, 1)
         Accuracy, and correlation of right and wrong between two voters.
+    price_usd : float, > 0
+        Mean price of an answer. Prices are lognormal with a log SD of 1, times what makes an item
+        hard: one that half of the voters get right costs twice as much as one that 3 of 4 do.
     """
 
     voters: int = 5
     mu: float = 0.6
     rho: float = 0.2
+    price_usd: float = 0.001
 
     def draw(self, items: int, rng: np.random.Generator) -> Ballots:
         """Return ballots on new items."""
-        total = 1 / self.rho - 1
+        total, shape = 1 / self.rho - 1, (items, self.voters)
         p = rng.beta(self.mu * total, (1 - self.mu) * total, size=(items, 1))
-        return _ballots((rng.random((items, self.voters)) >= p).astype(np.int64))
+        answers = (rng.random(shape) >= p).astype(np.int64)
+        hardness = (1 - p) / (1 - self.mu)
+        usd = self.price_usd * hardness * np.exp(rng.standard_normal(shape) - 0.5)
+        return _ballots(answers, cost_usd=usd)
 
     def vote(self, voters: int) -> float:
         """Return the accuracy of a majority of some of them."""
@@ -190,12 +197,15 @@ def drawn(chances: Floats, rng: np.random.Generator) -> Floats:
     return (rng.random(chances.shape) < chances).astype(np.float64)
 
 
-def _ballots(answers: "np.ndarray[tuple[int, int], np.dtype[np.int64]]",
-             stated: Floats | None = None) -> Ballots:  # fmt: skip
+def _ballots(
+    answers: "np.ndarray[tuple[int, int], np.dtype[np.int64]]",
+    stated: Floats | None = None,
+    cost_usd: Floats | None = None,
+) -> Ballots:
     shape: Sequence[int] = answers.shape
     return Ballots(
         voters=tuple(f"voter {m + 1}" for m in range(shape[1])),
         answers=answers,
         confidence=np.full(shape, np.nan) if stated is None else stated,
-        cost_usd=np.full(shape, 0.001),
+        cost_usd=np.full(shape, 0.001) if cost_usd is None else cost_usd,
     )
