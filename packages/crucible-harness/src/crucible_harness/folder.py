@@ -10,11 +10,11 @@ import secrets
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from crucible_harness.clock import SystemClock, utc
 from crucible_harness.errors import JournalWriteError, NotARunError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
@@ -230,7 +230,7 @@ def _git(*words: str) -> bytes | None:
 
 def now() -> str:
     """Return the time in UTC, for the manifest."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return utc(SystemClock())
 
 
 def _pretty(value: Mapping[str, Any]) -> str:
