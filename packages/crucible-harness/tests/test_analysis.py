@@ -126,10 +126,16 @@ def test_p_values_of_a_family_are_corrected_and_both_are_kept(replayed, options)
         Hypothesis(id=f"h{t}", metric="accuracy", treatment=t, control="a", sesoi=0.05)
         for t in "bc"
     ]
-    b, c = run_sync(replayed(rows, hypotheses=claims), options=options).analysis.hypotheses
+    analysis = run_sync(replayed(rows, hypotheses=claims), options=options).analysis
+    b, c = analysis.hypotheses
     assert c.p_adjusted == pytest.approx(2 * c.contrast.p_value)  # Holm: the smaller of two
     assert b.p_adjusted == pytest.approx(max(b.contrast.p_value, 2 * c.contrast.p_value))
-    assert b.contrast.wide[0] < b.contrast.interval[0]  # simultaneous intervals are wider
+    for one, stored in zip((b, c), analysis.to_dict()["hypotheses"], strict=True):
+        assert (one.comparison, one.p_value) == (one.contrast.comparison, one.contrast.p_value)
+        assert stored["interval"] == list(one.interval) == stored["contrast"]["interval"]
+        assert stored["p_value"] == one.p_value
+        assert stored["comparison"]["difference"] == one.comparison.difference
+    assert b.simultaneous_interval[0] < b.interval[0]  # simultaneous intervals are wider
 
 
 @pytest.mark.parametrize(
@@ -270,7 +276,7 @@ def test_models_that_err_together_are_worth_fewer_than_they_are(options):
     result = run_sync(experiment, options=options)
     matrix = response_matrix(result.path)
     assert (len(matrix.items), len(matrix.models), matrix.samples) == (60, 2, 1)
-    found = result.analysis.panel
+    found = result.analysis.ensembles
     assert found.items == 60
     shares = dict(zip(found.models, found.accuracies, strict=True))
     cells = {c.item: c.scores["accuracy"] for c in load_cells(result.path) if c.condition == "one"}

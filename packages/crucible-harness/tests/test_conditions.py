@@ -4,7 +4,9 @@ import json
 import re
 from dataclasses import replace
 
+import anyio
 import pytest
+from virtual import virtually
 from worlds import Replay, right, simulated, sums
 
 from crucible_datasets import Item
@@ -47,6 +49,17 @@ def test_any_function_of_an_item_is_a_condition_and_its_calls_are_never_repeated
     assert summary["async"].metrics["steps"].value is None  # not measured is not 0
     assert summary["async"].cost_usd is None
     assert run_sync(experiment(), options=options).calls_sent == 0
+
+
+async def slow(item):
+    await anyio.sleep(2.0)
+    return "1"
+
+
+def test_a_function_takes_as_long_as_the_clock_of_its_event_loop_says(options):
+    made = Experiment("slow", dataset=sums(2), conditions=[Condition("slow", call=slow)], seed=1)
+    result, _ = virtually(made, options)
+    assert result.analysis.conditions["slow"].latency["p50"].value == 2.0
 
 
 def test_a_function_is_known_by_its_source():

@@ -20,6 +20,7 @@ from crucible_harness.claims import Criterion
 from crucible_harness.errors import PreregistrationError
 from crucible_harness.prereg import read_preregistration
 from crucible_harness.prompts import Prompt
+from crucible_harness.testing import check_clock
 
 H1 = Hypothesis(id="h1", metric="accuracy", treatment="vote-3", control="single", sesoi=0.05)
 
@@ -66,6 +67,18 @@ def test_a_plan_names_question_items_rule_and_time(plan):
     assert "intention to treat" in written.analysis_plan
     assert written.registered.endswith("+00:00")
     assert json.loads(plan.read_text())["digest"] == written.digest
+
+
+class Noon:
+    def time_ns(self) -> int:
+        return 1_772_366_400_000_000_000  # date -u -d 2026-03-01T12:00:00Z +%s
+
+
+def test_the_time_of_a_plan_is_that_of_the_clock_it_is_given(tmp_path):
+    check_clock(Noon())
+    one, two = (preregister(experiment(), tmp_path / name, clock=Noon()) for name in "ab")
+    assert one.registered == "2026-03-01T12:00:00+00:00"
+    assert one.digest == two.digest
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_a_finished_run_is_counted_by_condition(replayed, options):
     assert (now.per_condition["a"].failed, now.per_condition["b"].failed) == (1, 0)
     assert now.last_error == "ModelTimeoutError: no answer within 30 s"
     assert now.known_cost_usd == pytest.approx(0.09)  # nine answers of one cent
-    assert (now.rate_per_s, now.eta_s, now.in_flight) == (None, None, 0)
+    assert (now.rate_per_s, now.eta_s, now.in_flight, now.surplus) == (None, None, 0, 0)
     json.dumps(now.to_dict())
 
 

@@ -4,9 +4,11 @@ import pytest
 from worlds import simulated, sums
 
 from crucible_ensemble import Completion, Ensemble, hedged
+from crucible_harness.clock import SystemClock
 from crucible_harness.executors.local import LocalExecutor
 from crucible_harness.testing import (
     ConformanceError,
+    check_clock,
     check_composite,
     check_executor,
     check_reportable,
@@ -18,6 +20,7 @@ ITEM = sums(1)[0]
 
 
 def test_what_this_project_has_keeps_its_promises():
+    check_clock(SystemClock())
     check_composite(Ensemble([simulated("a"), simulated("b")], samples=2))
     check_composite(hedged(simulated("a"), hedger=Hedger(1.0)))
     check_scorer(lambda answered, item: float(answered.text == item.expected), ITEM)
@@ -97,3 +100,12 @@ def test_a_report_that_is_none_is_named():
 
     with pytest.raises(ConformanceError, match="`sections` of a report must be a list"):
         check_reportable(Thing())
+
+
+def test_a_clock_that_tells_no_nanoseconds_is_named():
+    class Seconds:
+        def time_ns(self):
+            return 1.5
+
+    with pytest.raises(ConformanceError, match="as an int, got 1.5"):
+        check_clock(Seconds())

@@ -108,6 +108,7 @@ def test_the_time_limit_ends_the_loop_in_virtual_time():
     said, elapsed = trio.run(main, clock=MockClock(autojump_threshold=0))
     assert (said.finish, said.extra["limit"], said.extra["turns"]) == ("limit", "max_s", 2)
     assert elapsed == pytest.approx(10.0, abs=0.5)
+    assert said.latency_s == pytest.approx(elapsed)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,25 @@ def test_an_edited_analysis_is_named(folder):
     assert set(found(folder)) == {"analysis"}
 
 
+def test_an_analysis_of_an_older_version_is_compared_by_what_both_versions_have(folder):
+    file = folder / "analysis.json"
+    older = json.loads(file.read_text())
+    older["schema"] = "crucible-harness/analysis/1"
+    older["panel"] = older.pop("ensembles")
+    for result in older["hypotheses"]:
+        del result["interval"], result["simultaneous_interval"]
+    file.write_text(json.dumps(older))
+    (check,) = (c for c in verify(folder, replay=False).checks if c.name == "analysis")
+    assert check.ok
+    assert "as far as crucible-harness/analysis/1 and crucible-harness/analysis/2" in check.detail
+    older["hypotheses"][0]["contrast"]["estimate"] += 0.01
+    file.write_text(json.dumps(older))
+    assert "hypotheses[0].contrast.estimate" in found(folder)["analysis"]
+    del older["schema"]
+    file.write_text(json.dumps(older))
+    assert "is not what the journal gives" in found(folder)["analysis"]
+
+
 def test_an_edited_number_in_a_report_is_named(folder):
     file = folder / "report.tex"
     file.write_text(file.read_text().replace("0.", "1.", 1))

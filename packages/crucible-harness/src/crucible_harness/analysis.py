@@ -1,9 +1,8 @@
 """The analysis that was planned, computed from a run folder and from nothing else."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from opentelemetry import trace
@@ -15,6 +14,7 @@ from crucible_harness.exploratory import unplanned
 from crucible_harness.hedging import HedgingSummary, hedging, not_raced
 from crucible_harness.hypotheses import HypothesisResult, resolve
 from crucible_harness.imported import deviations_of_import, keep_shared_items
+from crucible_harness.jsonable import jsonable
 from crucible_harness.metrics import Metric
 from crucible_harness.missing import MissingTable, missing_table
 from crucible_harness.observations import observe
@@ -24,10 +24,35 @@ from crucible_harness.sequential import SequentialResult, confirmatory_part
 from crucible_harness.slo import SLOResult, objectives, stated_late
 from crucible_harness.summaries import ConditionSummary, summarise
 
+# 2: `ensembles` was `panel`; a hypothesis has its interval and p beside the contrast.
+SCHEMA = "crucible-harness/analysis/2"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """Everything that a report of the run says; a pure function of design and journal."""
+    """Everything that a report of the run says; a pure function of design and journal.
+
+    Attributes
+    ----------
+    design_digest : str
+    items_planned, items_analysed : int
+        A run that was stopped is analysed on the items that every condition finished.
+    conditions : mapping of condition to ConditionSummary
+    hypotheses, exploratory : tuple of HypothesisResult
+        Those that were declared to be confirmatory, and all others.
+    missing : MissingTable
+    slo : tuple of SLOResult
+        Latency objectives.
+    sequential : SequentialResult or None
+        Where a run stopped that looked at its data.
+    ensembles : Panel or None
+        The models that answered, taken together: correlation of errors, what the best is worth.
+    hedging : mapping of condition to HedgingSummary
+    front : tuple of FrontPoint
+        Conditions that no other beats in cost and in quality.
+    by_field : mapping of metadata field to value to condition to Estimate1
+    deviations, warnings : tuple of str
+    """
 
     design_digest: str
     items_planned: int
@@ -36,19 +61,19 @@ class Analysis:
     hypotheses: tuple[HypothesisResult, ...]
     exploratory: tuple[HypothesisResult, ...]
     missing: MissingTable
+    slo: tuple[SLOResult, ...]
+    sequential: SequentialResult | None
+    ensembles: Panel | None
+    hedging: Mapping[str, HedgingSummary]
     front: tuple[FrontPoint, ...]
     by_field: Mapping[str, Mapping[str, Mapping[str, Estimate1]]]
-    panel: Panel | None
-    slo: tuple[SLOResult, ...]
-    hedging: Mapping[str, HedgingSummary]
-    sequential: SequentialResult | None
     deviations: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe mapping; infinities and unknowns are None."""
-        parts = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        return {"schema": "crucible-harness/analysis/1", **parts}
+        parts = {f.name: jsonable(getattr(self, f.name)) for f in fields(self)}
+        return {"schema": SCHEMA, **parts}
 
 
 def analyse(path: Path | str) -> Analysis:
@@ -87,7 +112,7 @@ def _analyse(whole: RecordedRun) -> Analysis:
         missing=missing,
         front=cost_front(run, observed),
         by_field=by_field(run, observed),
-        panel=panel(run),
+        ensembles=panel(run),
         slo=objectives(run),
         hedging=raced,
         sequential=run.sequential,
@@ -135,18 +160,3 @@ def _deviations(run: RecordedRun) -> tuple[str, ...]:
 
 def _by_name(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple({metric.name: metric for metric in metrics}.values())
-
-
-def _plain(value: object) -> object:
-    """Return records as mappings and numbers that JSON cannot hold as None."""
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,23 +1,33 @@
 """An experiment as the text of a file; what a file cannot say is refused, never left out."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from crucible_ensemble import CassetteModel, Ensemble, open_model
 from crucible_harness.conditions import Condition
+from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.errors import ConfigError
+from crucible_harness.options_toml import options_tables
 from crucible_harness.stopping import AlwaysValid
+from crucible_harness.toml_text import key, toml
+from crucible_harness.voting import table_of
+from crucible_hedging import Hedger
 
 if TYPE_CHECKING:
     from crucible_harness.experiment import Experiment
+    from crucible_harness.options import RunOptions
 
-_DELAY = re.compile(r"(?:percentile\((?P<p>[\d.]+)\)|fixed\((?P<s>[\d.]+) s\)), "
-                    r"(?:no budget|budget (?P<budget>[\d.]+))")  # fmt: skip
+_POLICY = re.compile(
+    r"(?P<delay>.+?), (?:no budget|budget (?P<budget>[^,]+))(?:, (?P<backups>\d+) backups)?"
+)
+_WORDS = ("adaptive", "exponential_backoff", "workload_aware", "off", "fixed")
 
 
-def as_toml(experiment: "Experiment") -> str:
-    """Return a file that `load_experiment` reads as the same design.
+def as_toml(experiment: "Experiment", options: "RunOptions | None" = None) -> str:
+    """Return a file that `load_experiment` reads as the same design, and the same options.
 
     Raises
     ------
@@ -26,11 +36,13 @@ def as_toml(experiment: "Experiment") -> str:
     """
     from crucible_harness.config import read_experiment
 
+    if experiment.origin is not None:
+        return _changed_file(experiment, options)
     written = _Written(experiment)
-    text = written.text()
+    text = written.text(options)
     origin = {"toml": text, "directory": ".", "overrides": {}}
     try:
-        again, _ = read_experiment(
+        again, read_options = read_experiment(
             text, origin=origin, name="to_toml()", dataset=experiment.dataset,
             open_model=written.opened.__getitem__,
         )  # fmt: skip
@@ -39,7 +51,48 @@ def as_toml(experiment: "Experiment") -> str:
     if again.digest != experiment.digest:
         different = [k for k, v in experiment.frozen.items() if again.frozen[k] != v]
         raise ValueError(f"a file cannot say all of: {', '.join(different)}")
+    for made, read in zip(experiment.conditions, again.conditions, strict=True):
+        if _beside_the_digest(made.model) != _beside_the_digest(read.model):
+            raise ValueError(
+                f"condition {made.name!r}: a file cannot say names, families and ranks of members"
+            )
+    if options is not None and read_options != replace(options, slo=tuple(options.slo)):
+        raise ValueError("a file cannot say all of `options`: they are read back as others")
     return text
+
+
+def _beside_the_digest(model: Any) -> list[object]:
+    """Return what an ensemble does otherwise without being another one in the design."""
+    if not isinstance(model, Ensemble):
+        return []
+    panel = model.panel
+    members = [(m.name, m.family, m.price_rank) for m in panel.members]
+    return [panel.timeout_s, members, *map(_beside_the_digest, model.members())]
+
+
+def _changed_file(experiment: "Experiment", options: "RunOptions | None") -> str:
+    """Return the file that an experiment came from, with what was said beside it."""
+    assert experiment.origin is not None
+    text, overrides = str(experiment.origin["toml"]), experiment.origin["overrides"]
+    if options is None and not any(overrides.values()):
+        return text
+    table = tomllib.loads(text)
+    if any(overrides.values()):
+        assert experiment.dataset_ref is not None
+        table["dataset"] = experiment.dataset_ref.to_dict()
+    said: list[tuple[str, Mapping[str, Any]]] = []
+    if options is not None:
+        for name in ("options", "budget", "limits", "slo"):
+            table.pop(name, None)
+        said = list(options_tables(options))
+    lists = {
+        name: value
+        for name, value in table.items()
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    values = {name: value for name, value in table.items() if name not in lists}
+    tables = [(f"[[{key(name)}]]", one) for name, many in lists.items() for one in many]
+    return toml(values, [*tables, *said])
 
 
 class _Written:
@@ -52,15 +105,13 @@ class _Written:
         self._conditions = [dict(self._condition(c)) for c in experiment.conditions]
         self._hypotheses = [_changed(h.to_dict(), _HYPOTHESIS) for h in experiment.hypotheses]
 
-    def text(self) -> str:
+    def text(self, options: "RunOptions | None") -> str:
         """Return the file."""
-        lines = [f"{key} = {_value(value)}" for key, value in self._top.items()]
-        for name, table in self._models.items():
-            lines += ["", f"[models.{_value(name)}]", *_lines(table)]
-        for kind, tables in (("conditions", self._conditions), ("hypotheses", self._hypotheses)):
-            for table in tables:
-                lines += ["", f"[[{kind}]]", *_lines(table)]
-        return "\n".join(lines) + "\n"
+        tables = [(f"[models.{key(name)}]", table) for name, table in self._models.items()]
+        tables += [("[[conditions]]", table) for table in self._conditions]
+        tables += [("[[hypotheses]]", table) for table in self._hypotheses]
+        said = () if options is None else options_tables(options)
+        return toml(self._top, [*tables, *said])
 
     def _condition(self, condition: Condition) -> Iterator[tuple[str, Any]]:
         yield "name", condition.name
@@ -106,16 +157,16 @@ class _Written:
                 f"condition {condition!r}: the members of an ensemble in a file are models, all "
                 "hedged alike or none"
             )
-        table = {"models": [one["model"] for one in inner]}
-        table |= {k: about[k] for k in ("vote", "normalise", "samples", "tie")}
-        if any(weight != 1.0 for weight in about["weights"]):
-            table["weights"] = list(about["weights"])
-        return {"ensemble": table, **({"hedge": hedges[0]} if hedges[0] else {})}
+        try:
+            options = table_of(model)
+        except ValueError as error:
+            raise ValueError(f"condition {condition!r}: {error}") from error
+        hedge = _hedge({"policy": about["hedger"]}) if "hedger" in about else hedges[0]
+        table = {"models": [one["model"] for one in inner], **options}
+        return {"ensemble": table, **({"hedge": hedge} if hedge else {})}
 
     def _named(self, model: Any, condition: str) -> str:
         """Return the name of a model, with a table of its own where that does not say all."""
-        from crucible_ensemble import open_model
-
         name = str(getattr(model, "name", ""))
         if getattr(model, "members", None) is not None or "/" not in name:
             raise ValueError(f"condition {condition!r}: {name!r} cannot be opened from a file")
@@ -124,7 +175,10 @@ class _Written:
             plain = open_model(name).fingerprint() == about  # type: ignore[attr-defined]
         except Exception:  # noqa: BLE001 - whatever keeps it from being opened, it is not the same
             plain = False
-        if not plain:
+        if isinstance(model, CassetteModel) and model.mode == "replay":
+            tape = str(model.path.absolute())
+            self._models[name] = {"model": name, "cassette": tape, "cassette_mode": "replay"}
+        elif not plain:
             if "base_url" not in about:
                 raise ValueError(
                     f"condition {condition!r}: a {type(model).__name__} cannot be opened from a "
@@ -171,19 +225,51 @@ _HYPOTHESIS: dict[str, Any] = {
 
 
 def _prompt(prompt: Any) -> dict[str, Any]:
-    if prompt.few_shot is not None:
-        raise ValueError("`few_shot` of a prompt that was made in Python cannot be said in a file")
-    return _changed(prompt.to_dict(), _PROMPT)
+    said = _changed(prompt.to_dict(), _PROMPT)
+    shots = prompt.few_shot
+    if shots is not None:
+        if not isinstance(shots.pool, DatasetRef):
+            raise ValueError(
+                "`pool` of worked examples must be a DatasetRef to be named in a file, got items "
+                "that are loaded"
+            )
+        said["few_shot"] = {
+            "n": shots.n, "dataset": shots.pool.to_dict(), "seed": shots.seed,
+            "stratify_by": shots.stratify_by,
+        }  # fmt: skip
+    return said
 
 
 def _hedge(about: Mapping[str, Any]) -> dict[str, Any]:
-    found = _DELAY.fullmatch(str(about["policy"]))
+    """Return the words of a file that make a hedger with this name."""
+    policy = str(about["policy"])
+    found = _POLICY.fullmatch(policy)
+    try:
+        budget = float(found["budget"]) if found and found["budget"] else None
+    except ValueError:
+        budget = None
     if found is None:
-        raise ValueError(f"`hedge` in a file cannot say {about['policy']!r}")
-    delay = f"p{found['p']}" if found["p"] else float(found["s"])
-    if found["budget"] is None:
-        raise ValueError("`hedge` in a file must have a budget")
-    return {"delay": delay, "budget": float(found["budget"])}
+        raise ValueError(f"`hedge` in a file cannot say {policy!r}")
+    if budget is None:
+        raise ValueError(f"`hedge` in a file must have a budget that is a share, got {policy!r}")
+    for delay in _delays(found["delay"]):
+        try:
+            named = Hedger(delay, budget=budget, max_backups=int(found["backups"] or 1)).name
+        except ValueError:
+            continue
+        if named == policy:
+            return {"delay": delay, "budget": budget}
+    raise ValueError(f"`hedge` in a file cannot say {policy!r}")
+
+
+def _delays(name: str) -> Iterator[str | float]:
+    """Yield the words and numbers that a policy of this name may come from."""
+    number = re.search(r"\(([\d.e+-]+)", name)
+    if name.startswith("percentile(") and number:
+        yield f"p{number[1]}"
+    elif name.startswith("fixed(") and number:
+        yield float(number[1])
+    yield from _WORDS
 
 
 def _changed(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,20 +279,3 @@ def _changed(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
             if criterion[bound] is None:
                 del criterion[bound]
     return {k: v for k, v in kept.items() if v is not None}
-
-
-def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_value(value)}" for key, value in table.items()]
-
-
-def _value(value: Any) -> str:
-    """Return a value as TOML: its basic strings are those of JSON, but for one character."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)

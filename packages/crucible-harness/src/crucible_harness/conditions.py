@@ -1,11 +1,13 @@
 """What is compared: a model, an ensemble, or any function of an item."""
 
 import inspect
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import product
 from typing import Any
+
+import anyio
+import anyio.to_thread
 
 from crucible_ensemble import Completion, Model, open_model
 from crucible_ensemble.model import Prompt as ModelPrompt
@@ -203,12 +205,10 @@ class _ItemCall:
         """Call the function."""
         call = self._condition.call
         assert call is not None
-        started = time.monotonic()
+        started = anyio.current_time()
         if inspect.iscoroutinefunction(call):
             answer = await call(self._item)
         else:
-            import anyio.to_thread
-
             answer = await anyio.to_thread.run_sync(call, self._item, abandon_on_cancel=True)
             if inspect.isawaitable(answer):
                 answer = await answer
@@ -219,7 +219,7 @@ class _ItemCall:
             model=self.name,
             cost_usd=output.cost_usd,
             billed_usd=output.cost_usd,
-            latency_s=time.monotonic() - started if latency_s is None else latency_s,
+            latency_s=anyio.current_time() - started if latency_s is None else latency_s,
             finish="stop",
             extra={"metrics": dict(output.metrics), "metadata": dict(output.metadata)},
         )

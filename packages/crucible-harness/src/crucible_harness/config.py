@@ -105,11 +105,10 @@ def read_experiment(
     base = Path(origin["directory"])
     overrides = origin["overrides"]
     try:
-        dataset = dataset or _dataset(table.dataset, base, overrides)
         models = _Models(table, base, table.seed, open_model)
         experiment = Experiment(
             table.name,
-            dataset=dataset,
+            dataset=dataset or _dataset(table.dataset, base, overrides),
             conditions=[_condition(c, models, base) for c in table.conditions],
             metrics=table.metrics,
             seed=table.seed,
@@ -328,7 +327,7 @@ def _design(at: "DesignTable") -> Design:
     return read_design({"kind": at.kind, **at.model_dump(include=at.model_fields_set - {"kind"})})
 
 
-def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "Dataset":
+def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> DatasetRef:
     from crucible_datasets.loaders.tabular import FieldMap
 
     if at.limit is not None and at.sample_size is not None:
@@ -344,7 +343,7 @@ def _dataset(at: "DatasetTable", base: Path, overrides: Mapping[str, Any]) -> "D
         fields=None if f is None else FieldMap(f.input, f.expected, f.id, tuple(f.metadata)),
         task=at.task,
         check_counts=at.check_counts,
-    ).load()
+    )
 
 
 def _validated(text: str, name: str) -> "ExperimentTable":

@@ -20,9 +20,9 @@ RESAMPLES = 9_999
 class Contrast:
     """An estimate of treatment against control over `n` items.
 
-    `low` and `high` are the interval at `confidence`, `wide` the one at the level of the verdict
-    (Bonferroni-simultaneous in a family), `equivalence` the one at 1 - 2 alpha; None with `reason`
-    where it cannot be computed. `comparison` is the statistics package's record, if it made one;
+    `interval` is at `confidence`, `simultaneous_interval` at the level of the verdict
+    (Bonferroni-simultaneous in a family), `equivalence` at 1 - 2 alpha; None with `reason` where it
+    cannot be computed. `comparison` is the statistics package's record, if it made one;
     `left_out` counts items that had no value to compare, such as the latency of a failure.
     """
 
@@ -30,7 +30,7 @@ class Contrast:
     n: int
     estimate: float | None
     interval: tuple[float, float] | None
-    wide: tuple[float, float] | None
+    simultaneous_interval: tuple[float, float] | None
     equivalence: tuple[float, float] | None
     confidence: float
     p_value: float | None
@@ -101,7 +101,7 @@ def difference(
         n=n,
         estimate=main.difference,
         interval=_bounds(main),
-        wide=_bounds(at(levels.simultaneous)),
+        simultaneous_interval=_bounds(at(levels.simultaneous)),
         equivalence=_bounds(at(levels.equivalence)),
         confidence=levels.confidence,
         p_value=main.p_value,
@@ -209,7 +209,7 @@ def quantile_difference(
         n=n,
         estimate=estimate,
         interval=_pair(main.interval),
-        wide=_pair(at(levels.simultaneous).interval),
+        simultaneous_interval=_pair(at(levels.simultaneous).interval),
         equivalence=_pair(at(levels.equivalence).interval),
         confidence=levels.confidence,
         p_value=main.p_value,
@@ -283,7 +283,7 @@ def weighted_sum(
         n=n,
         estimate=main.estimate,
         interval=_pair(main.interval),
-        wide=_pair(test(levels.simultaneous).interval),
+        simultaneous_interval=_pair(test(levels.simultaneous).interval),
         equivalence=_pair(test(levels.equivalence).interval),
         confidence=levels.confidence,
         p_value=main.p_value,
@@ -339,7 +339,7 @@ def _resampled(
         n=n,
         estimate=estimate,
         interval=at(levels.confidence),
-        wide=at(levels.simultaneous),
+        simultaneous_interval=at(levels.simultaneous),
         equivalence=at(levels.equivalence),
         confidence=levels.confidence,
         p_value=None,
@@ -384,7 +384,7 @@ def _nothing(
         n=n,
         estimate=estimate,
         interval=None,
-        wide=None,
+        simultaneous_interval=None,
         equivalence=None,
         confidence=levels.confidence,
         p_value=None,

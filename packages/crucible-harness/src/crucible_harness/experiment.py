@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crucible_datasets import Dataset, Item
 from crucible_datasets.items import Provenance
@@ -18,6 +18,9 @@ from crucible_harness.metrics import Metric, metric
 from crucible_harness.prompts import ItemLike, Prompt
 from crucible_harness.schedule import Cell, schedule
 from crucible_harness.stopping import FixedN, Stopping, check_stopping
+
+if TYPE_CHECKING:
+    from crucible_harness.options import RunOptions
 
 SCHEMA = "crucible-harness/design/1"
 
@@ -126,20 +129,28 @@ class Experiment:
             blocks=blocks_of(self.design, self.dataset),
         )
 
-    def to_toml(self) -> str:
+    def to_toml(self, *, options: "RunOptions | None" = None) -> str:
         """Return the experiment as a file that `load_experiment` reads as the same design.
+
+        Parameters
+        ----------
+        options : RunOptions, optional
+            To be written as well: budget, limits, objectives and how the run is carried out.
 
         Raises
         ------
         ValueError
-            If a file cannot say it, such as items that are no `DatasetRef`, a scorer of your own or
-            a simulated model; the message names what.
+            If a file cannot say it, such as items that are no `DatasetRef`, a scorer of your own, a
+            simulated model or a hook; the message names what.
+
+        Notes
+        -----
+        How a model is reached is no part of a design: of a model made in Python the file has name
+        and address, and neither its key nor its time-out.
         """
         from crucible_harness.as_toml import as_toml
 
-        if self.origin is not None and not any(self.origin["overrides"].values()):
-            return str(self.origin["toml"])
-        return as_toml(self)
+        return as_toml(self, options)
 
     def prompt_of(self, condition: Condition) -> Prompt:
         """Return the prompt that a condition is asked with."""

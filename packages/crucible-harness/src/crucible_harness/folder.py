@@ -10,11 +10,11 @@ import secrets
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from crucible_harness.clock import SystemClock, utc
 from crucible_harness.errors import JournalWriteError, NotARunError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
@@ -119,8 +119,9 @@ class Folder:
             self._write("items.jsonl", items_file(experiment))
             self._write("design.json", _pretty(experiment.frozen))
             self._write("schedule.csv", _schedule(experiment))
-            if experiment.origin is not None:
-                self._write("design.toml", str(experiment.origin["toml"]))
+            file = _file_of(experiment)
+            if file is not None:
+                self._write("design.toml", file)
             self._write("manifest.json", _pretty(_manifest(experiment, journal=shown)))
         except OSError as error:
             raise JournalWriteError(f"cannot write {str(self.path)!r}: {error}") from error
@@ -142,6 +143,16 @@ def items_file(experiment: Experiment) -> bytes:
         for item in experiment.dataset
     )
     return text.encode("utf-8", "surrogatepass")
+
+
+def _file_of(experiment: Experiment) -> str | None:
+    """Return the experiment as a file: the one that it came from, or one that says as much."""
+    if experiment.origin is not None:
+        return str(experiment.origin["toml"])
+    try:
+        return experiment.to_toml()
+    except ValueError:
+        return None  # design.json says it all, also what no file can
 
 
 def _schedule(experiment: Experiment) -> str:
@@ -230,7 +241,7 @@ def _git(*words: str) -> bytes | None:
 
 def now() -> str:
     """Return the time in UTC, for the manifest."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return utc(SystemClock())
 
 
 def _pretty(value: Mapping[str, Any]) -> str:

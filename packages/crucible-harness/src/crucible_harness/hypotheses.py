@@ -1,8 +1,8 @@
 """Each hypothesis: its contrast, its corrected p, its verdict, and what would decide it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from crucible_harness import contrasts, wording
 from crucible_harness.claims import OVER_FACTORS, Hypothesis
@@ -11,20 +11,44 @@ from crucible_harness.criteria import CriterionResult, metric_named, prove
 from crucible_harness.designs import factors_of
 from crucible_harness.estimates import percentile_of
 from crucible_harness.factors import weights_of
+from crucible_harness.jsonable import jsonable
 from crucible_harness.observations import Array, Observations
 from crucible_harness.planning import planning
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.sequential import always_valid
 from crucible_harness.verdicts import HypothesisVerdict, Outcome, combine, judge
 
+if TYPE_CHECKING:
+    from crucible_bench import Comparison
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypothesisResult:
     """One hypothesis: the contrast with failures counted, the verdict, and how it was reached.
 
-    `complete_case` is the same contrast over cells that were answered, for comparison only.
-    `n_needed` is the number of items at which a true difference of the smallest effect of interest
-    would be told from zero with 80 % power, `detectable` the difference that this run could.
+    Attributes
+    ----------
+    hypothesis : Hypothesis
+    metric, unit : str
+    contrast : Contrast
+        Estimate, intervals and p over `n` items, and the method that gave them.
+    complete_case : Contrast or None
+        The same over cells that were answered, for comparison only; None where none failed.
+    p_adjusted : float or None
+        The p to report: corrected within the family by `correction`.
+    correction : {"holm", "benjamini_hochberg"}
+    verdict : HypothesisVerdict
+        Of the interval alone.
+    outcome : str
+        Of the interval and all criteria together.
+    criteria : tuple of CriterionResult
+    n_needed : int or None
+        Items at which a true difference of the smallest effect of interest would be told from zero
+        with 80 % power.
+    detectable : float or None
+        The difference that this run would have found with 80 % power.
+    sentence : str
+    warnings : tuple of str
     """
 
     hypothesis: Hypothesis
@@ -41,6 +65,33 @@ class HypothesisResult:
     detectable: float | None
     sentence: str
     warnings: tuple[str, ...]
+
+    @property
+    def comparison(self) -> "Comparison | None":
+        """The record of `crucible_bench`; None where another method than a comparison was used."""
+        return self.contrast.comparison
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval at 1 - alpha; None with `contrast.reason` where there is none."""
+        return self.contrast.interval
+
+    @property
+    def simultaneous_interval(self) -> tuple[float, float] | None:
+        """The interval that the verdict rests on: those of the family hold together."""
+        return self.contrast.simultaneous_interval
+
+    @property
+    def p_value(self) -> float | None:
+        """The p that is not corrected."""
+        return self.contrast.p_value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-safe mapping; what is asked for most stands beside the contrast."""
+        beside = ("comparison", "interval", "simultaneous_interval", "p_value")
+        found = {f.name: jsonable(getattr(self, f.name)) for f in fields(self)}
+        found["contrast"] = {k: v for k, v in found["contrast"].items() if k != "comparison"}
+        return {**found, **{name: jsonable(getattr(self, name)) for name in beside}}
 
 
 def resolve(
@@ -140,7 +191,7 @@ def _result(
     correction: str,
 ) -> HypothesisResult:
     metric = metric_named(run, hypothesis.metric)
-    interval, equivalence = main.wide, main.equivalence
+    interval, equivalence = main.simultaneous_interval, main.equivalence
     if hypothesis.contrast == "ratio":  # a ratio is judged by its distance from 1
         interval = interval and (interval[0] - 1, interval[1] - 1)
         equivalence = equivalence and (equivalence[0] - 1, equivalence[1] - 1)
@@ -181,7 +232,6 @@ def _result(
 
 
 def _with_sentence(result: HypothesisResult) -> HypothesisResult:
-
     return replace(result, sentence=wording.plain(wording.verdict(result)).strip())
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crucible_harness.claims import Hypothesis
+from crucible_harness.clock import Clock, SystemClock, utc
 from crucible_harness.errors import PreregistrationError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
-from crucible_harness.folder import Folder, git_state, now
+from crucible_harness.folder import Folder, git_state
 
 if TYPE_CHECKING:
     from crucible_bench import Preregistration as Question
@@ -88,7 +89,9 @@ class Preregistration:
         }
 
 
-def preregister(experiment: Experiment, path: Path | str) -> Preregistration:
+def preregister(
+    experiment: Experiment, path: Path | str, *, clock: Clock | None = None
+) -> Preregistration:
     """Write down what an experiment will ask and how it will be decided.
 
     Parameters
@@ -97,6 +100,8 @@ def preregister(experiment: Experiment, path: Path | str) -> Preregistration:
         With at least one confirmatory hypothesis and two items.
     path : path of the JSON file to write
         It must not exist: a plan that can be written over is none.
+    clock : Clock, optional
+        Says when it was registered; the machine's by default.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def preregister(experiment: Experiment, path: Path | str) -> Preregistration:
         exclusions=(),
         git_commit=commit,
         git_dirty=dirty,
-        registered=now(),
+        registered=utc(clock or SystemClock()),
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, json.dumps(plan.to_dict(), indent=1, sort_keys=True) + "\n")

@@ -5,10 +5,11 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from crucible_datasets import render
+from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.errors import ContaminationError
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class FewShot:
     Parameters
     ----------
     n : int, >= 1
-    pool : sequence of items
+    pool : sequence of items, or DatasetRef
         Usually another split. An example that is also asked is refused when the experiment is made.
+        A reference is loaded, and can be written in a file.
     seed : int
         Examples are the first `n` of the pool in an order drawn from it.
     stratify_by : str, optional
@@ -65,17 +67,20 @@ class FewShot:
     """
 
     n: int
-    pool: Sequence[ItemLike]
+    pool: Sequence[ItemLike] | DatasetRef
     seed: int
     stratify_by: str | None = None
+    _items: Sequence[ItemLike] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.n <= len(self.pool):
-            raise ValueError(f"`n` must be in [1, {len(self.pool)}] (the pool), got {self.n}")
+        loaded = self.pool.load() if isinstance(self.pool, DatasetRef) else self.pool
+        object.__setattr__(self, "_items", loaded)
+        if not 1 <= self.n <= len(self._items):
+            raise ValueError(f"`n` must be in [1, {len(self._items)}] (the pool), got {self.n}")
 
     def examples(self) -> list[ItemLike]:
         """Return the chosen items, in the order in which they are shown."""
-        drawn = sorted(self.pool, key=lambda item: _rank(self.seed, item.id))
+        drawn = sorted(self._items, key=lambda item: _rank(self.seed, item.id))
         if self.stratify_by is None:
             return drawn[: self.n]
         turns: dict[str, int] = defaultdict(int)

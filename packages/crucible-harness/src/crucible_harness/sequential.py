@@ -112,7 +112,7 @@ def always_valid(
         n=len(pairs),
         estimate=result.estimate,
         interval=_interval(monitored, pairs, levels.confidence),
-        wide=_interval(monitored, pairs, levels.simultaneous),
+        simultaneous_interval=_interval(monitored, pairs, levels.simultaneous),
         equivalence=_interval(monitored, pairs, levels.equivalence),
         p_value=result.p_value,
         method="always-valid: betting confidence sequence, p = 1 / largest e-value",

@@ -1,6 +1,7 @@
 """Where a run stands: counted from its journal, also while another process works on it."""
 
 import csv
+import json
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,6 +35,9 @@ class RunStatus:
         "running" while a process works on it, else as it ended; "interrupted" where a process died.
     planned, finished, failed, not_run : int
         Cells.
+    surplus : int or None
+        Finished cells beyond the item at which a sequential design stopped; None where that is not
+        known yet.
     in_flight : int
         Calls that were sent and have not ended, while a process works on the run.
     possibly_billed : int
@@ -54,6 +58,7 @@ class RunStatus:
     finished: int
     failed: int
     not_run: int
+    surplus: int | None
     in_flight: int
     possibly_billed: int
     known_cost_usd: float
@@ -98,6 +103,7 @@ def status(path: Path | str) -> RunStatus:
     try:
         states = journal.states()
         open_calls = len(journal.possibly_billed())
+        stopping = json.loads(journal.meta("design")).get("stopping") or {}
         calls = _Calls.read(journal)
     finally:
         journal.close()
@@ -115,6 +121,7 @@ def status(path: Path | str) -> RunStatus:
         finished=finished.total(),
         failed=failed.total(),
         not_run=left,
+        surplus=_surplus(folder) if stopping.get("kind") == "always_valid" else 0,
         in_flight=open_calls if running else 0,
         possibly_billed=0 if running else open_calls,
         known_cost_usd=calls.known_usd,
@@ -127,6 +134,15 @@ def status(path: Path | str) -> RunStatus:
         eta_s=None if not rate else left / rate,
         last_error=calls.last_error,
     )
+
+
+def _surplus(folder: Folder) -> int | None:
+    """Return what the analysis of a run says that was to stop early."""
+    try:
+        analysis = json.loads((folder.path / "analysis.json").read_text(encoding="utf-8"))
+        return int(analysis["sequential"]["surplus_cells"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _planned(folder: Folder) -> Counter[str]:

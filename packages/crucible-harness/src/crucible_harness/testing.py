@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crucible_ensemble import Completion, FunctionModel
+from crucible_harness.clock import Clock
 from crucible_harness.composites import Composite
 from crucible_harness.desk import Executor
 from crucible_harness.fingerprints import structure
@@ -14,6 +15,7 @@ from crucible_harness.report.plain import Reportable
 
 __all__ = [
     "ConformanceError",
+    "check_clock",
     "check_composite",
     "check_executor",
     "check_reportable",
@@ -23,6 +25,21 @@ __all__ = [
 
 class ConformanceError(AssertionError):
     """The implementation breaks a promise of its port; the message says which."""
+
+
+def check_clock(clock: Clock) -> None:
+    """Check that a clock tells whole nanoseconds since 1970.
+
+    Raises
+    ------
+    ConformanceError
+        With the promise that is broken.
+    """
+    told: object = clock.time_ns()
+    _require(
+        isinstance(told, int) and told >= 0,
+        f"time_ns() must return nanoseconds since 1970 as an int, got {told!r}",
+    )
 
 
 def check_composite(model: Composite) -> None:

@@ -4,7 +4,6 @@ import inspect
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,11 +133,11 @@ class ToolLoop:
         talk = _Talk(messages=[{"role": "system", "content": _HOW + self._described()},
                                *to_messages(prompt)])  # fmt: skip
         options = {"temperature": temperature, "max_tokens": max_tokens, "stop": stop}
-        started = time.monotonic()
+        started = anyio.current_time()
         limit: str | None = "max_s"
         with anyio.move_on_after(self._max_s):
             limit = await self._converse(talk, options, seed)
-        return talk.completion(self.name, limit=limit, latency_s=time.monotonic() - started)
+        return talk.completion(self.name, limit=limit, latency_s=anyio.current_time() - started)
 
     async def _converse(
         self, talk: "_Talk", options: Mapping[str, Any], seed: int | None

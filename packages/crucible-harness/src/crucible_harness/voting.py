@@ -224,3 +224,68 @@ def ensemble_of(
         hedger=hedger,
         name=name,
     )
+
+
+def table_of(ensemble: "Ensemble") -> dict[str, Any]:
+    """Return what a table says of an ensemble, but for its models; defaults are left out.
+
+    Raises
+    ------
+    ValueError
+        If no table can say it; the message names what.
+    """
+    panel, about = ensemble.panel, ensemble.fingerprint()
+    members = panel.members
+    if any(m.calibrator is not None for m in members):
+        raise ValueError("an ensemble in a file cannot hold calibrators")
+    normalise = str(about["normalise"])
+    table: dict[str, Any] = {
+        "vote": _said(panel.vote, _VOTES, "vote"),
+        "normalise": normalise,
+        "samples": about["samples"],
+        "tie": panel.tie,
+        "quorum": about.get("quorum"),
+        "confidence": panel.confidence,
+        "timeout_s": panel.timeout_s,
+        "deadline_s": panel.deadline_s,
+    }
+    if "hedger" in about:  # its members are each other's backups, and the hedger says when
+        table["execution"] = "hedged"
+    elif panel.execution.name != "parallel":
+        table["execution"] = _said(panel.execution, _EXECUTIONS, "execution")
+    for name, field in (("accuracies", "accuracy"), ("price_ranks", "price_rank")):
+        given = [getattr(m, field) for m in members]
+        if any(value is not None for value in given):
+            table[name] = [_number(value, name) for value in given]
+    if any(m.weight != 1.0 for m in members):
+        table["weights"] = [m.weight for m in members]
+    default = EnsembleTable(models=["a model"])
+    return {
+        name: value
+        for name, value in table.items()
+        if name in ("vote", "execution") or value != getattr(default, name)
+    }
+
+
+def _number(value: float | None, name: str) -> float:
+    if value is None:
+        raise ValueError(f"`{name}` in a file must be given for every member, or for none")
+    return value
+
+
+def _said(choice: Any, known: Mapping[str, Any], role: str) -> Any:
+    """Return a choice by its name, with the options that are not those of a file."""
+    names = [name for name, kind in known.items() if type(choice) is kind]
+    if not names:
+        raise ValueError(f"`{role}` in a file cannot be {choice!r}")
+    defaults = {"order": "given"} if role == "execution" else {}
+    options = {}
+    for field in fields(choice):
+        value = getattr(choice, field.name)
+        if field.name == "stop":
+            value = _said(value, _STOPS, "stop")
+            if value != "decided":
+                options["stop"] = value
+        elif value != defaults.get(field.name, field.default):
+            options[field.name] = list(value) if isinstance(value, tuple) else value
+    return {"name": names[0], **options} if options else names[0]

@@ -115,7 +115,7 @@ def _estimate_name(result: "HypothesisResult") -> str:
 def verdict(result: "HypothesisResult") -> Text:
     """Say what the interval shows, what it does not, and how many items would settle it."""
     h, c = result.hypothesis, result.contrast
-    if c.interval is None or c.wide is None:
+    if c.interval is None or c.simultaneous_interval is None:
         return (
             f"{h.label} could not be judged: ",
             c.reason or "there is no interval",

@@ -24,8 +24,8 @@ def diagnostics(run: RecordedRun, analysis: Analysis) -> Section:
                 )
             )
         )
-    if analysis.panel is not None:
-        blocks += _together(analysis.panel)
+    if analysis.ensembles is not None:
+        blocks += _together(analysis.ensembles)
     return Section(id="diagnostics", title="Diagnostics", blocks=tuple(blocks))
 
 

@@ -120,9 +120,10 @@ def exploratory(run: RecordedRun, analysis: Analysis) -> Section | None:
 def _drawn(result: HypothesisResult) -> Interval | None:
     """Return the interval that decided, to be drawn against the smallest effect of interest."""
     h, c = result.hypothesis, result.contrast
-    if h.contrast == "ratio" or c.estimate is None or c.wide is None:
+    if h.contrast == "ratio" or c.estimate is None or c.simultaneous_interval is None:
         return None
-    low, high = (measured("", end, unit=result.unit, signed=True) for end in c.wide)
+    ends = c.simultaneous_interval
+    low, high = (measured("", end, unit=result.unit, signed=True) for end in ends)
     return Interval(
         low=low,
         estimate=wording.difference(result),
