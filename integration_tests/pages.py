@@ -7,6 +7,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+GUIDES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+READMES = sorted(ROOT.glob("packages/*/README.md"))
+# In these, commands are executed and files are written as well.
+WHOLE = [
+    DOCS / "start.md",
+    DOCS / "experiments.md",
+    DOCS / "experiment-file.md",
+    *sorted(DOCS.glob("how-to/*.md")),
+    *sorted(DOCS.glob("concepts/*.md")),
+]
+PAGES = [
+    *GUIDES,
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.glob("*/*.md")),
+    *READMES,
+    *sorted(ROOT.glob("packages/*/CHANGELOG.md")),
+    *sorted(ROOT.glob("examples/**/*.md")),
+]
+
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 _SETTING = re.compile(r'([\w-]+)="([^"]*)"')
 _NUMBER = re.compile(r"[-+−]?(?<![\w-])\.?\d+(?:[.,]\d+)*")
@@ -21,6 +42,11 @@ class Block:
     settings: dict[str, str]
     text: str
     line: int
+
+    @property
+    def shown_only(self) -> bool:
+        """Whether the page marks it as not executed with the page."""
+        return self.settings.get("test") == "no-run"
 
 
 def blocks(page: Path) -> list[Block]:

@@ -250,6 +250,15 @@ def test_an_unknown_cost_needs_a_word_where_nobody_can_be_asked(unpriced, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_budget_in_the_file_does_not_make_an_unknown_cost_known(unpriced, tmp_path):
+    file = unpriced.with_name("capped.toml")
+    file.write_text(unpriced.read_text() + "\n[budget]\ntotal_usd = 0.5\n")
+    done = crucible("run", file, "--directory", tmp_path)
+    assert done.returncode == 2
+    assert "assume_price" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_most_cost_is_a_budget_and_needs_known_prices(taped, tmp_path):
     done = crucible("run", taped, "--max-cost", "2", "--directory", tmp_path)
     assert done.returncode == 2

@@ -18,10 +18,11 @@ from crucible_harness.config import read_experiment
 from crucible_harness.options import RunOptions
 
 HERE = Path(__file__).parent
-# docs/start.md is executed as a whole, output and all, by integration_tests/test_docs.py.
+# These are executed as a whole, output and all, by integration_tests/test_docs.py.
+WHOLE = ("start", "experiment-file")
 PAGES = [
     HERE.parent / "README.md",
-    *(page for page in sorted((HERE.parents[2] / "docs").glob("*.md")) if page.stem != "start"),
+    *(page for page in sorted((HERE.parents[2] / "docs").glob("*.md")) if page.stem not in WHOLE),
 ]
 
 # The specification's example. Its tapes are recorded from simulated models: no provider was asked.

@@ -41,7 +41,8 @@ def allowed(
     expected = estimate_sync(experiment, pilot=0, options=options)
     bound = expected.cost_high
     if options.budget is not None:
-        bound = min(options.budget.total_usd, *([] if bound is None else [bound]))
+        total = options.budget.total_usd
+        bound = total if bound is None else min(bound, total)
     if bound == 0:
         return options
     said = at_most(expected, bound)
