@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from worlds import right, simulated, sums, wrong
 
 from crucible_datasets import load, sample
-from crucible_ensemble import Completion, LlamaCppModel, SimulatedModel
+from crucible_ensemble import Completion, Ensemble, LlamaCppModel, SimulatedModel
 from crucible_ensemble.ablation import ablation, shapley
+from crucible_ensemble.errors import ServerError
 from crucible_ensemble.matrix import Cell, ResponseMatrix
 from crucible_ensemble.member import Member
 from crucible_ensemble.models.simulated import Lognormal, Stragglers
@@ -42,6 +43,7 @@ from crucible_harness.studies.ballots import Ballots, chance_right
 from crucible_harness.studies.h3_ensemble_size import every_subset, shapley_of
 from crucible_harness.studies.h6_trust import sensitivity
 from crucible_harness.studies.loading import load_study
+from crucible_harness.studies.shadowing import spent_usd
 from crucible_harness.studies.traces import KINDS, Trace, scales
 from crucible_harness.studies.ways import WAYS
 from crucible_hedging.shadow import ShadowLog, ShadowRecord
@@ -558,6 +560,93 @@ def test_h2_sends_no_seed_to_a_model_that_takes_none(virtual_clock):
     model = Seedless()
     virtual_clock(lambda: TailLatency(pairs=40).collect(model, ["?"]))
     assert seeds == [None] * 80
+
+
+class Priced:
+    """Answers after a second, for a cent a call; every `bad`-th call fails for nothing."""
+
+    name = "own/priced"
+
+    def __init__(self, bad=10**9):
+        self.sent, self._bad = 0, bad
+
+    async def generate(self, prompt, /, *, temperature=0.0, max_tokens=1000, seed=None, stop=()):
+        self.sent += 1
+        bad = self.sent % self._bad == 0
+        await anyio.sleep(1.0)
+        if bad:
+            raise ServerError("no", model=self.name)
+        return Completion(text="1", model=self.name, cost_usd=0.01)
+
+
+@pytest.mark.parametrize("concurrency", [1, 7])
+def test_h2_stops_before_the_pair_that_would_exceed_its_budget(
+    concurrency, tmp_path, virtual_clock
+):
+    model, path = Priced(), tmp_path / "pairs.jsonl"
+
+    def collect(usd):
+        log = virtual_clock(
+            lambda: TailLatency(pairs=40).collect(
+                model, ["?"], path=path, concurrency=concurrency, max_cost_usd=usd,
+                assume_price={"own": 0.01},
+            )
+        )  # fmt: skip
+        log.close()
+        return log
+
+    assert len(collect(0.25)) == 12  # two cents a pair
+    assert model.sent == 24
+    assert spent_usd(ShadowLog.load(path)) == pytest.approx(0.24)
+    assert len(collect(0.25)) == 12  # what the file holds has been paid
+    assert model.sent == 24
+    assert len(collect(0.30)) == 15
+    assert len(collect(5.0)) == 40
+    assert model.sent == 80
+
+
+def test_h2_bills_no_failure_and_reserves_for_it_all_the_same(virtual_clock):
+    model = Priced(bad=2)  # the copy of every call
+    log = virtual_clock(
+        lambda: TailLatency(pairs=60).collect(
+            model, ["?"], max_cost_usd=0.30, assume_price={"own": 0.01}
+        )
+    )
+    assert spent_usd(log) == pytest.approx(0.29)
+    assert len(log) == 29  # a cent each, and the next might cost two
+    assert model.sent == 58
+
+
+def test_h2_says_what_it_may_cost_before_it_is_sent():
+    study, prompts = TailLatency(pairs=100), ["x" * 30, [{"role": "user", "content": "y" * 60}]]
+    # Dollars per million tokens: 10 and 20 tokens in, 8 out, two copies, 50 pairs of each.
+    cost = study.cost_at_most(
+        Priced(), prompts, max_tokens=8, assume_price={"own/priced": (1.0, 2.0)}
+    )
+    assert cost == pytest.approx(2 * 50 * (10 + 20 + 2 * 8 * 2) / 1e6)
+    part = study.cost_at_most(
+        Priced(), prompts, made=50, max_tokens=8, assume_price={"own/priced": (1.0, 2.0)}
+    )
+    assert part == pytest.approx(cost / 2)
+    assert study.cost_at_most(Priced(), prompts) is None
+    assert study.cost_at_most(LlamaCppModel(), prompts) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("make", "usd", "said"),
+    [
+        (Priced, 1.0, "needs a price in `assume_price`"),
+        (Priced, 0.0, "`max_cost_usd` must be > 0"),
+        (lambda: Ensemble(list(three().values())), 1.0, "made of models"),
+    ],
+)
+def test_h2_refuses_a_budget_that_it_cannot_keep_before_the_first_call(
+    make, usd, said, virtual_clock
+):
+    model = make()
+    with pytest.raises(ValueError, match=said):
+        virtual_clock(lambda: TailLatency(pairs=40).collect(model, ["?"], max_cost_usd=usd))
+    assert getattr(model, "sent", 0) == 0
 
 
 def test_h2_counts_pairs_of_which_both_copies_fail_and_goes_on(virtual_clock):

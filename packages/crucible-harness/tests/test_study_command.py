@@ -8,6 +8,7 @@ import pytest
 from test_cli import crucible
 from worlds import simulated, sums
 
+from crucible_ensemble import Completion
 from crucible_harness import run_sync
 from crucible_harness.studies import STUDIES, reliability
 
@@ -68,7 +69,7 @@ def test_three_ways_of_asking_the_embedded_model_are_voters(tmp_path):
 
 def test_pairs_of_the_embedded_model_are_made_and_too_few_decide_nothing(tmp_path):
     done = crucible("study", "h2", "--items", "4", "--pairs", "40", "--max-tokens", "1",
-                    "--directory", tmp_path, "--format", "md", "--json")  # fmt: skip
+                    "--max-cost", "0.01", "--directory", tmp_path, "--format", "md", "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["outcome"] == "inconclusive"
@@ -77,19 +78,75 @@ def test_pairs_of_the_embedded_model_are_made_and_too_few_decide_nothing(tmp_pat
     assert len((folder / "pairs.jsonl").read_text().splitlines()) == 40
 
 
-def test_h2_of_a_provider_wants_a_yes_before_it_sends_anything(tmp_path):
-    done = crucible("study", "h2", "--models", "openai/gpt-4o-mini", "--directory", tmp_path)
+def test_h2_that_may_be_dear_wants_a_yes_or_a_budget_before_it_sends_anything(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    done = crucible("study", "h2", "--models", "openai/gpt-5", "--directory", tmp_path)
     assert done.returncode == 2
-    assert "16,000 calls" in done.stderr
+    assert "h2 sends 16,000 calls to openai/gpt-5 that cost at most $" in done.stderr
+    assert "--yes or --max-cost must be given" in done.stderr
+    unknown = crucible("study", "h2", "--models", "openai/none", "--directory", tmp_path)
+    assert unknown.returncode == 2
+    assert "at an unknown cost" in unknown.stderr
+    bounded = crucible("study", "h2", "--models", "openai/none", "--max-cost", "3",
+                       "--directory", tmp_path)  # fmt: skip
+    assert bounded.returncode == 2
+    assert "the price of a call is not known" in bounded.stderr
     two = crucible("study", "h2", "--models", "local/smollm2,openai/gpt-4o-mini")
     assert two.returncode == 2
     assert "must name one model" in two.stderr
+    assert not list(tmp_path.iterdir())
+
+
+class Dime:
+    """Answers at once, for ten dollars a million tokens in."""
+
+    name = "own/dime"
+
+    def fingerprint(self):
+        return {"model": self.name, "price": [10.0, 0.0]}
+
+    async def generate(self, prompt, /, *, temperature=0.0, max_tokens=1000, seed=None, stop=()):
+        usd = 10.0 * -(-len(prompt) // 3) / 1e6
+        return Completion(text="1", model=self.name, cost_usd=usd, latency_s=0.1)
+
+
+def test_h2_stops_at_its_budget_says_so_and_goes_on_with_more(tmp_path, monkeypatch, capsys):
+    from crucible_harness.cli import studying
+    from crucible_harness.cli.app import app
+
+    monkeypatch.setattr(studying, "_open", lambda name, *, logprobs: Dime())
+    words = ["study", "h2", "--models", "own/dime", "--items", "1", "--pairs", "200",
+             "--directory", str(tmp_path), "--format", "json"]  # fmt: skip
+
+    def run(usd):
+        with pytest.raises(SystemExit) as ended:
+            app([*words, "--max-cost", str(usd)])
+        (folder,) = tmp_path.iterdir()
+        made = (folder / "pairs.jsonl").read_text("utf-8").splitlines()
+        pair = sum(json.loads(made[0])[f"{copy}_cost_usd"] for copy in ("primary", "backup"))
+        return ended.value.code, len(made), pair, capsys.readouterr()
+
+    code, made, pair, said = run(0.0007)
+    assert code == 3  # too few to analyse, kept
+    assert made == int(0.0007 / pair + 1e-9) < 20
+    assert "does not fit --max-cost" in said.err
+    code, made, _, said = run(100 * pair)
+    assert code == 3
+    assert made == 100
+    assert "Stopped after 100 of 200 pairs" in said.err
+    assert "100 of 200 planned pairs were made" in said.out
+    code, made, _, said = run(1.0)
+    assert code == 0
+    assert made == 200
+    assert "cost: 0" in said.out  # dollars a request: known, since each answer says its price
 
 
 @pytest.mark.parametrize(
     "words",
     [("h4", "--models", "local/smollm2"), ("rq6", "--items", "5"), ("h3", "--pairs", "50"),
-     ("h1", "--source", "accuracy"), ("h2", "--max-cost", "3"), ("h6", "--yes"),
+     ("h1", "--source", "accuracy"), ("rq6", "--max-cost", "3"), ("h6", "--yes"),
      ("h1", "--run", "runs/x", "--items", "3")],
 )  # fmt: skip
 def test_an_option_that_a_study_does_not_use_is_refused(tmp_path, words, capsys):

@@ -16,7 +16,7 @@ from crucible_harness.cli.arguments import (
     print_json,
     read_formats,
 )
-from crucible_harness.cli.exits import BY_STATUS, messages
+from crucible_harness.cli.exits import BUDGET, BY_STATUS, messages
 
 if TYPE_CHECKING:
     from crucible_ensemble import Model
@@ -120,7 +120,7 @@ def study(
             _pairs(
                 read, shown, _names(models),
                 questions=_questions(dataset, items=items, data=data), pairs=pairs, yes=yes,
-                concurrency=concurrency or 1, max_tokens=max_tokens or 24,
+                max_cost=max_cost, concurrency=concurrency or 1, max_tokens=max_tokens or 24,
             )  # fmt: skip
         elif isinstance(read, Trust):
             shown.protocol(read)
@@ -131,7 +131,7 @@ def study(
 
 _OF_FILES = ("items", "data", "yes", "max_cost", "concurrency")
 _OF_VOTERS = (*_OF_FILES, "models", "dataset", "max_tokens")
-_OF_PAIRS = ("models", "dataset", "items", "data", "pairs", "max_tokens", "yes", "concurrency")
+_OF_PAIRS = (*_OF_VOTERS, "pairs")
 
 
 def _refuse(given: dict[str, Any], taken: tuple[str, ...], what: str) -> None:
@@ -213,6 +213,7 @@ def _pairs(
     pairs: int | None,
     concurrency: int,
     yes: bool,
+    max_cost: float | None,
     max_tokens: int,
 ) -> None:
     import hashlib
@@ -220,36 +221,46 @@ def _pairs(
 
     import anyio
 
+    from crucible_harness.cli.study_cost import allow_pairs, check_enough, say_stopped
     from crucible_harness.experiment import canonical
     from crucible_harness.fingerprints import structure
+    from crucible_harness.studies.h2_tail_latency import FEWEST_PAIRS
+    from crucible_hedging.shadow import ShadowLog
 
     if len(names) != 1:
         raise ValueError(f"`--models` must name one model for h2, got {', '.join(names)}")
     planned = study if pairs is None else replace(study, pairs=pairs)
-    if not names[0].startswith("local/") and not yes:
-        raise ValueError(
-            f"h2 sends {2 * planned.pairs:,} calls to {names[0]}, whatever they cost: --yes must "
-            "be given"
-        )
     model = _open(names[0], logprobs=False)
     prompts = [item.input for item in questions]
     asked = canonical([structure(model), planned.to_dict(), prompts, max_tokens])
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
     folder = shown.directory / f"study-h2-{digest}"
+    path = folder / "pairs.jsonl"
+    made = len(ShadowLog.load(path)) if path.exists() else 0
+    allow_pairs(
+        planned.cost_at_most(model, prompts, made=made, max_tokens=max_tokens),
+        calls=2 * max(planned.pairs - made, 0), model=names[0], yes=yes, max_cost=max_cost,
+    )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
 
     async def collect() -> Any:
         return await planned.collect(
             model,
             prompts,
-            path=folder / "pairs.jsonl",
+            path=path,
             concurrency=concurrency,
             max_tokens=max_tokens,
+            max_cost_usd=max_cost,
         )
 
     log = anyio.run(collect)
     log.close()
+    stopped = max_cost is not None and len(log) < planned.pairs
+    check_enough(log, needed=FEWEST_PAIRS, stopped=stopped, path=path)
     shown.result(planned.analyse(log, simulated=bool(getattr(model, "simulated", False))), folder)
+    if max_cost is not None and stopped:
+        say_stopped(log, planned=planned.pairs, max_cost=max_cost)
+        raise SystemExit(BUDGET)
 
 
 class _Shown:

@@ -5,21 +5,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
+from crucible_harness.ledger import Price
 from crucible_harness.studies.catalogue import STUDIES
 from crucible_harness.studies.rare_events import rate_figure
 from crucible_harness.studies.result import Cell, Figure, StudyResult, StudyTable
+from crucible_harness.studies.shadowing import PairMaker, make_pairs
 from crucible_harness.verdicts import Outcome, combine
 
 if TYPE_CHECKING:
     from crucible_ensemble import Model
     from crucible_hedging.shadow import ShadowLog, ShadowRecord
 
+FEWEST_PAIRS = 20  # of an analysis, of which both copies answered
 _FEWEST_BEYOND = 10  # calls beyond the percentile, in the part that judges
 _WINDOWS = 4
+_NO_PRICES: Mapping[str, Price] = MappingProxyType({})
 _NAMED = {50.0: "p50_s", 90.0: "p90_s", 95.0: "p95_s", 99.0: "p99_s", 99.9: "p999_s"}
 
 
@@ -108,6 +111,8 @@ class TailLatency:
         concurrency: int = 1,
         temperature: float | None = 0.7,
         max_tokens: int = 64,
+        max_cost_usd: float | None = None,
+        assume_price: Mapping[str, Price] = _NO_PRICES,
     ) -> "ShadowLog":
         """Make the pairs: both copies of each call at once, each to its end.
 
@@ -122,58 +127,62 @@ class TailLatency:
             Pairs in flight.
         temperature : float, >= 0, or None
         max_tokens : int, >= 1
+        max_cost_usd : float, > 0, optional
+            No pair is started that might cost more than what is left of it; the log is then
+            shorter than planned, and the analysis says so. Pairs that `path` holds count.
+        assume_price : mapping of model or provider to its price, optional
+            As in `Budget`, for models whose price is not known.
+
+        Raises
+        ------
+        ValueError
+            If `prompts` is empty, or there is a budget for a model without a known price, or for
+            one that is made of models.
 
         Notes
         -----
         A pair of which a copy fails is written down and counted; it has no place in the analysis.
+        A pair reserves the worst case of both copies before it is sent, and from 20 pairs on twice
+        the dearest. What was in flight when a process was killed is not in its file, and not
+        counted by the next one.
         """
-        from crucible_hedging import Hedger
-        from crucible_hedging.errors import AllAttemptsFailedError
-        from crucible_hedging.shadow import ShadowLog
+        maker = self._maker(model, prompts, temperature, max_tokens, assume_price)
+        return await make_pairs(
+            maker, self.pairs, path=path, concurrency=concurrency, max_cost_usd=max_cost_usd
+        )
 
+    def cost_at_most(
+        self,
+        model: "Model",
+        prompts: Mapping[str, Any] | Sequence[Any],
+        *,
+        made: int = 0,
+        max_tokens: int = 64,
+        assume_price: Mapping[str, Price] = _NO_PRICES,
+    ) -> float | None:
+        """Return what `collect` may cost at worst, in US dollars; None where no price is known.
+
+        Parameters
+        ----------
+        made : int, >= 0
+            Pairs that are there already.
+        """
+        maker = self._maker(model, prompts, None, max_tokens, assume_price)
+        return maker.cost_at_most(min(made, self.pairs), self.pairs)
+
+    def _maker(
+        self,
+        model: "Model",
+        prompts: Mapping[str, Any] | Sequence[Any],
+        temperature: float | None,
+        max_tokens: int,
+        assume_price: Mapping[str, Price],
+    ) -> PairMaker:
         asked = list(prompts.values()) if isinstance(prompts, Mapping) else list(prompts)
-        if not asked:
-            raise ValueError("`prompts` must not be empty")
-        if concurrency < 1:
-            raise ValueError(f"`concurrency` must be >= 1, got {concurrency}")
-        log = ShadowLog(path)
-        todo = iter(range(len(log), self.pairs))
-        supports = getattr(model, "supports", None)
-        seeded = supports is None or "seed" in supports
-        hedger = Hedger("off", budget=None, shadow=log, shadow_rate=1.0, drain_s=120.0)
-
-        async def work() -> None:
-            for n in todo:
-                prompt = asked[n % len(asked)]
-
-                ended = [anyio.Event(), anyio.Event()]
-
-                def copy(which: int, n: int = n, prompt: Any = prompt, ended: Any = ended) -> Any:
-                    # Another seed for the copy: with the same one a seeded model is no copy at
-                    # all, but the same call twice.
-                    seed = (self.seed * 1_000_003 + 2 * n + which) % 2**31 if seeded else None
-
-                    async def call() -> Any:
-                        try:
-                            return await model.generate(
-                                prompt, temperature=temperature, max_tokens=max_tokens, seed=seed
-                            )
-                        finally:
-                            ended[which].set()
-
-                    return call
-
-                try:
-                    await hedger(copy(0), backups=[copy(1)])
-                    for one in ended:  # the next pair must not find this one's copy still at work
-                        await one.wait()
-                except AllAttemptsFailedError:
-                    continue
-
-        async with hedger, anyio.create_task_group() as group:
-            for _ in range(concurrency):
-                group.start_soon(work)
-        return log
+        return PairMaker(
+            model, asked, temperature=temperature, max_tokens=max_tokens, seed=self.seed,
+            assume_price=assume_price,
+        )  # fmt: skip
 
     def analyse(self, log: "Iterable[ShadowRecord]", *, simulated: bool = False) -> StudyResult:
         """Choose the delay on the first part of the log and judge it on the rest.
