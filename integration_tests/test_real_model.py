@@ -85,6 +85,62 @@ def test_hedged_members_over_http(tmp_path):
         assert sum(event["type"] == "system:hedge" for event in events) == 12
 
 
+GSM8K = """
+name = "gsm8k-hedged"
+seed = 1
+metrics = ["accuracy", "latency_s:p95", "calls"]
+dataset = {{ name = "gsm8k", split = "test", path = "{data}", limit = 20 }}
+share_responses = false
+[prompt]
+template = "Problem: {{input}}\\n\\nThe answer, a number and nothing else:"
+[models.server]
+model = "openai-compatible/smollm2"
+base_url = "http://127.0.0.1:{port}/v1"
+timeout_s = 60.0
+[[conditions]]
+name = "plain"
+model = "server"
+max_tokens = 8
+[[conditions]]
+name = "hedged"
+model = "server"
+hedge = {{ delay = 0.05, budget = 0.5 }}
+max_tokens = 8
+[[hypotheses]]
+id = "h1"
+metric = "latency_s:p95"
+treatment = "hedged"
+control = "plain"
+direction = "less"
+sesoi = 0.1
+[limits.openai-compatible]
+concurrency = 2
+[options]
+timeout_s = 60.0
+"""
+
+
+def test_twenty_items_of_gsm8k_on_a_server_with_a_hedged_condition(tmp_path, benchmark_data):
+    data = benchmark_data / "gsm8k" / "test.jsonl"
+    file = tmp_path / "exp.toml"
+    with served() as port:
+        file.write_text(GSM8K.format(data=data, port=port))
+        done = crucible("run", file, "--directory", tmp_path / "runs", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["status"], result["finished"], result["failed"]) == ("complete", 40, 0)
+    folder = Path(result["path"])
+    analysis = json.loads((folder / "analysis.json").read_text())
+    assert analysis["items_analysed"] == 20
+    raced = analysis["hedging"]["hedged"]
+    # A prompt alone takes the model longer than the delay; the budget allows 20 / 2 and a burst.
+    assert (raced["requests"], raced["elsewhere"]) == (20, 0)
+    assert 1 <= raced["backups"] <= 20
+    assert result["calls_sent"] == 40 + raced["backups"]
+    verified = crucible("verify", folder, "--json")
+    assert verified.returncode == 0, verified.stdout
+
+
 def test_gsm8k_killed_and_resumed_equals_an_uninterrupted_replay_of_the_same_cassette(
     tmp_path, benchmark_data
 ):

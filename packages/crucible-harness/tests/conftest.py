@@ -12,6 +12,7 @@ from crucible_harness import Condition, Experiment, Hypothesis, RunOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killing import Forks
+from programs import require
 from worlds import Replay, simulated, sums
 
 # Neither the speed of the machine nor what else it does decides a test.
@@ -88,3 +89,26 @@ def forks(tmp_path_factory) -> Iterator[Forks]:
     made = Forks(tmp_path_factory.mktemp("program"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    chromium = require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """Return a page that collects what must not happen: requests, errors, policy violations."""
+    page = browser.new_page()
+    page.trouble = []
+    page.on("request", lambda request: page.trouble.append(request.url))
+    page.on("console", lambda message: page.trouble.append(message.text))
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    yield page
+    page.close()

@@ -1,14 +1,13 @@
 """One report, five formats: equal numbers, harmless text, and programs that accept the files."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
+from programs import require
 from worlds import Replay, sums
 
 from crucible_harness import Condition, Experiment, Hypothesis, report, run_sync
@@ -22,15 +21,6 @@ HOSTILE = [
     "[link](http://example.org) | `code` **bold** <b>tag</b>",
     "=cmd|'/c calc'!A1",
 ]
-
-
-def require(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
-    return found
 
 
 @pytest.fixture
@@ -240,29 +230,6 @@ def test_the_notebook_notices_a_number_that_was_edited(finished):
     )
     with pytest.raises(CellExecutionError, match="not what the journal gives"):
         client.execute()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    chromium = require("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser):
-    """Return a page that collects what must not happen: requests, errors, policy violations."""
-    page = browser.new_page()
-    page.trouble = []
-    page.on("request", lambda request: page.trouble.append(request.url))
-    page.on("console", lambda message: page.trouble.append(message.text))
-    page.on("pageerror", lambda error: page.trouble.append(str(error)))
-    yield page
-    page.close()
 
 
 def open_report(page, path):

@@ -80,7 +80,7 @@ def _table(data: Any, n: int, *, caption: str) -> Table:
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"{where} must have {len(columns)} cells in each row, got {len(row)}")
-    numeric = [all(not isinstance(row[c], str) for row in rows) for c in range(len(columns))]
+    numeric = [all(_is_number(row[c]) for row in rows) for c in range(len(columns))]
     return Table(
         id=f"table-{n}",
         caption=caption,
@@ -105,6 +105,13 @@ def _cell(cell: Any, id: str) -> Text:
     if isinstance(cell, float):
         return (fixed(id, cell, digits=_digits(cell)),)
     return (str(cell),)
+
+
+def _is_number(cell: Any) -> bool:
+    """Say whether a cell is a number, printed or not, or one that is not known."""
+    if not isinstance(cell, str):
+        return not isinstance(cell, bool)
+    return bool(re.fullmatch(r"[-+\N{MINUS SIGN}]?[\d,.]+( ?%)?|unknown|none|", cell))
 
 
 def _digits(number: float) -> int:
