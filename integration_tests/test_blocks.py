@@ -27,7 +27,7 @@ from pages import DOCS, GUIDES, PAGES, READMES, ROOT, WHOLE, Block, blocks, comm
 # Blocks that no test executes, by page and first line, and why.
 LISTED = {
     ("README.md", "condition  accuracy         95 % CI     p50     p95     p99  calls   cost"): (
-        "printed by the whole quickstart; scripts/update_readme.py puts it there"
+        "printed by the whole quickstart; scripts/draw_pages.py puts it there"
     ),
     ("docs/lora.md", "the process ended with -9 behind update 5"): (
         "printed by scripts/demo_lora.py, minutes of a core"
@@ -84,6 +84,7 @@ LISTED_COMMANDS = {
     ".ci/run": "it runs this test",
     "python scripts/release.py crucible-bench --publish": "uploads; its refusal is executed below",
     "python scripts/draw_concepts.py": "executed by test_site.py",
+    "python scripts/draw_pages.py": "minutes; its options are checked below",
     "python scripts/simulate_studies.py --write": "half an hour; its options are checked below",
     "python scripts/bench_calibration.py --write": "minutes; its options are checked below",
     "pytest packages/crucible-bench/tests/test_compare.py": "a part of the test suite",

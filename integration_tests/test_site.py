@@ -142,7 +142,11 @@ def test_docstrings_become_clean_restructuredtext():
 
 
 def _part_of_the_site(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"site_{name}", DOCS / "_site" / f"{name}.py")
+    return _module(DOCS / "_site" / f"{name}.py")
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"read_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -210,18 +214,43 @@ def test_no_page_is_wider_than_its_screen(site, browser, width):
     page.close()
 
 
+SHOWN = {
+    **{f"concepts/{page.stem}": page.stem for page in (DOCS / "concepts").glob("*.md")},
+    "start": "report",
+    "tracing": "trace",
+    "../packages/crucible-causaltrace/README": "trace",
+}
+
+
 @pytest.mark.parametrize(("theme", "other"), [("light", "dark"), ("dark", "light")])
-def test_a_concept_shows_the_picture_of_the_theme(site, browser, theme, other):
+def test_a_page_shows_the_picture_of_the_theme(site, browser, theme, other):
     page = browser.new_page(color_scheme=theme)
-    for concept in sorted((DOCS / "concepts").glob("*.md")):
-        page.goto((site / "docs" / "concepts" / f"{concept.stem}.html").as_uri())
-        shown = page.locator(f'img[src$="-{theme}.svg"]')
-        assert shown.count() == 1
+    for name, picture in SHOWN.items():
+        page.goto((site / "docs" / f"{name}.html").resolve().as_uri())
+        shown = page.locator(f'img[src*="{picture}-{theme}."]')
+        assert shown.count() == 1, name
         assert shown.is_visible()
         assert shown.evaluate("image => image.naturalWidth") > 300
         assert shown.get_attribute("alt")
-        assert not page.locator(f'img[src$="-{other}.svg"]').is_visible()
+        assert not page.locator(f'img[src*="{picture}-{other}."]').is_visible()
     page.close()
+
+
+def test_every_picture_is_made_by_a_script_and_shown_on_a_page():
+    made = {
+        f"{name}-{theme}.{kind}"
+        for script, kind in (("draw_concepts", "svg"), ("draw_pages", "png"))
+        for name in _module(ROOT / "scripts" / f"{script}.py").PICTURES
+        for theme in ("light", "dark")
+    }
+    assert {path.name for path in (DOCS / "images").iterdir()} == made
+    pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("packages/*/README.md")]
+    named = {
+        Path(found).name
+        for page in pages
+        for found in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    }
+    assert named == {name for name in made if "-light." in name}
 
 
 def test_the_pictures_are_what_the_script_draws(tmp_path):

@@ -1,5 +1,6 @@
-"""A picture `x-light.svg` is shown in the light theme, its sibling `x-dark.svg` in the dark one."""
+"""A picture `x-light.png` is shown in the light theme, its sibling `x-dark.png` in the dark one."""
 
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -11,7 +12,7 @@ def pair(app: Sphinx, document: nodes.document) -> None:
     folder = Path(app.env.doc2path(app.env.docname)).parent
     for light in list(document.findall(nodes.image)):
         uri = light["uri"]
-        dark = uri.replace("-light.svg", "-dark.svg")
+        dark = re.sub(r"-light(?=\.(svg|png)$)", "-dark", uri)
         if dark == uri or not (folder / dark).is_file():
             continue
         other = light.deepcopy()

@@ -50,6 +50,13 @@ def piped(tmp_path) -> Path:
     return tmp_path
 
 
+def test_a_log_that_cannot_be_read_is_bad_input(tmp_path):
+    (tmp_path / "cut.eval").write_bytes(b"PK")
+    done = CliRunner().invoke(app, ["import", str(tmp_path / "cut.eval")])
+    assert done.exit_code == 2
+    assert "truncated or no Inspect log" in done.stderr
+
+
 def test_too_many_failures_exit_with_four_and_can_be_resumed(piped, monkeypatch):
     monkeypatch.chdir(piped)
     (piped / "pipe.py").write_text(FAILING)

@@ -1,18 +1,23 @@
 """Logs of other tools, as those tools wrote them (see scripts/record_foreign_logs.py)."""
 
+import io
 import json
 import math
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crucible_bench.clusters import cluster_mean
 from crucible_harness import analyse, report
 from crucible_harness.errors import ForeignLogError
 from crucible_harness.importers import import_logs, read_logs
 from crucible_harness.importers.inspect_ai import _zipfile
+from crucible_harness.importers.members import members
 from crucible_harness.observations import by_item, observe
 from crucible_harness.recorded import load_run
 
@@ -83,6 +88,17 @@ def test_an_import_is_a_run_that_says_what_it_is(tmp_path):
     files = report(folder, formats=("markdown", "latex", "html", "jupyter", "json"))
     for name in ("markdown", "latex", "html"):
         assert "not designed here, not preregistered" in files[name].read_text()
+    # Neither how many calls it took nor a seed is in the logs.
+    assert {summary.calls for summary in analysis.conditions.values()} == {None}
+    assert "calls, seed" not in files["markdown"].read_text()
+
+
+def test_one_log_alone_makes_no_claim_and_says_so(tmp_path):
+    analysis = analyse(import_logs(INSPECT[:1], directory=tmp_path))
+    assert analysis.hypotheses == ()
+    assert analysis.deviations == (
+        "Imported from Inspect AI 0.3.285: not designed here, not preregistered.",
+    )
 
 
 def test_formats_mix_and_one_json_log_equals_the_archive_of_the_same_answers(tmp_path):
@@ -135,6 +151,139 @@ def test_items_match_by_what_was_asked_where_their_ids_do_not_agree(tmp_path):
     assert scores == {("a", "x?"): 1, ("a", "y?"): 0, ("b", "y?"): 1, ("b", "x?"): 1}
 
 
+def test_true_and_false_are_scores_and_a_column_without_numbers_is_about_the_item(tmp_path):
+    rows = [f"q{i},{c},{'True' if (c == 'b') or i % 2 else 'false'},t{i % 2}" for i in range(6)
+            for c in "ab"]  # fmt: skip
+    file = table(tmp_path, "item,condition,correct,topic\n" + "\n".join(rows) + "\n")
+    run = load_run(import_logs([file], directory=tmp_path))
+    assert [metric.name for metric in run.metrics] == ["correct"]
+    assert [item.metadata["topic"] for item in run.items] == ["t0", "t1"] * 3
+    assert items_of(run, "a").tolist() == [0, 1, 0, 1, 0, 1]
+    assert items_of(run, "b").tolist() == [1] * 6
+
+
+def test_what_inspect_says_of_cost_and_of_cached_tokens_is_kept(tmp_path):
+    # Inspect 0.3.285, ModelUsage: `input_tokens` "excludes tokens reported in
+    # input_tokens_cache_read and input_tokens_cache_write".
+    log = json.loads((LOGS / "inspect" / "plain.json").read_text())
+    for sample in log["samples"]:
+        (usage,) = sample["model_usage"].values()
+        usage |= {"input_tokens": 4, "input_tokens_cache_read": 30, "input_tokens_cache_write": 10,
+                  "total_cost": 0.25}  # fmt: skip
+    file = tmp_path / "priced.json"
+    file.write_text(json.dumps(log))
+    run = load_run(import_logs([file], directory=tmp_path))
+    assert {cell.input_tokens for cell in run.cells} == {44}
+    assert {cell.cost_usd for cell in run.cells} == {0.25}
+    plain = load_run(import_logs([LOGS / "inspect" / "plain.json"], directory=tmp_path / "plain"))
+    assert {cell.cost_usd for cell in plain.cells} == {None}
+
+
+def of_two_tasks(source, folder):
+    """Copy a run of lm-eval, with its task a second time under another name."""
+    shutil.copytree(source, folder)
+    (samples,) = folder.glob("samples_*")
+    (results,) = folder.glob("results_*")
+    shutil.copy(samples, samples.with_name(samples.name.replace("_sums_", "_again_")))
+    said = json.loads(results.read_text())
+    for part in ("results", "configs", "higher_is_better"):
+        said[part]["again"] = said[part]["sums"]
+    results.write_text(json.dumps(said))
+    return folder
+
+
+def test_the_tasks_of_two_runs_of_lm_eval_are_compared_together(tmp_path):
+    folders = [of_two_tasks(source, tmp_path / source.name) for source in LM_EVAL]
+    run = load_run(import_logs(folders, directory=tmp_path / "runs"))
+    assert run.conditions == ("smollm2-135m plain", "smollm2-135m hinted")
+    assert len(run.items) == 32
+    assert [item.metadata["task"] for item in run.items] == ["again"] * 16 + ["sums"] * 16
+    (one, _) = run.manifest["imported"]["logs"]
+    assert list(one["sha256_of_files"]) == one["file"].split(", ")
+    # of the same 16 answers twice, the mean is that of 16
+    assert items_of(run, run.conditions[0]).mean() == pytest.approx(0.5625, abs=1e-9)
+
+
+def test_the_tasks_of_a_single_run_are_what_is_compared(tmp_path):
+    run = load_run(import_logs([of_two_tasks(LM_EVAL[0], tmp_path / "plain")], directory=tmp_path))
+    assert len(run.conditions) == 2
+    assert len(run.items) == 16
+    assert run.manifest["imported"]["matched_by"] == "content"
+
+
+def test_a_choice_by_likelihood_shows_the_likelihood_of_every_choice(tmp_path):
+    folder = tmp_path / "plain"
+    shutil.copytree(LM_EVAL[0], folder)
+    (file,) = folder.glob("samples_*")
+    row = json.loads(file.read_text().splitlines()[0])
+    # as `multiple_choice` tasks write it: a (log-likelihood, is greedy) pair for each choice
+    row["resps"] = [[["-1.5", "False"]], [["-0.5", "True"]]]
+    row["filtered_resps"] = [["-1.5", "False"], ["-0.5", "True"]]
+    file.write_text(json.dumps(row) + "\n")
+    (log,) = read_logs([folder])
+    assert log.samples[0].output == '[["-1.5", "False"], ["-0.5", "True"]]'
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    whole=st.dictionaries(st.sampled_from(["samples", "eval", "plan", "x"]), JSON),
+    chunk=st.integers(1, 9), indent=st.sampled_from([None, 2]),
+)  # fmt: skip
+def test_an_object_that_is_read_piece_by_piece_is_the_object(whole, chunk, indent):
+    read: dict[str, object] = {}
+    with patch("crucible_harness.importers.members._CHUNK", chunk):
+        for key, value in members(
+            io.StringIO(json.dumps(whole, indent=indent)), one_by_one="samples"
+        ):
+            if key == "samples" and isinstance(whole[key], list):
+                read.setdefault(key, []).append(value)
+            else:
+                read[key] = value
+    # A list without elements yields none.
+    assert read == {key: value for key, value in whole.items() if (key, value) != ("samples", [])}
+
+
+@pytest.mark.parametrize("suffix", [".eval", ".json"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_wherever_inspect_logs_are_damaged_they_are_read_or_named(tmp_path_factory, suffix, data):
+    damaged(LOGS / "inspect" / f"plain{suffix}", tmp_path_factory, data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_wherever_lm_eval_logs_are_damaged_they_are_read_or_named(tmp_path_factory, data):
+    source = data.draw(st.sampled_from(sorted(LM_EVAL[0].iterdir())))
+    damaged(source, tmp_path_factory, data, beside=LM_EVAL[0])
+
+
+def damaged(source, tmp_path_factory, data, beside=None):
+    """Read a log that ends early, or in which some bytes are others."""
+    folder = tmp_path_factory.mktemp("damaged")
+    content = bytearray(source.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        places = st.integers(0, len(content) - 1)
+        for place in data.draw(st.lists(places, min_size=1, max_size=8)):
+            content[place] = data.draw(st.integers(0, 255))
+    for file in [] if beside is None else beside.iterdir():
+        shutil.copy(file, folder)
+    (folder / source.name).write_bytes(content)
+    refused = None
+    try:
+        read_logs([folder if beside is not None else folder / source.name])
+    except ForeignLogError as error:
+        refused = str(error)
+    assert refused is None or str(folder) in refused
+
+
 def truncated(tmp_path, source):
     data = source.read_bytes()
     file = tmp_path / source.name
@@ -161,12 +310,19 @@ def without_results(tmp_path):
         (lambda tmp: truncated(tmp, LOGS / "inspect" / "plain.json"), "truncated or no Inspect"),
         (future, "version 3; version 2 can be read"),
         (without_results, "needs results_"),
-        (lambda tmp: table(tmp, '{"a": 1}', "x.json"), "version None"),
+        (lambda tmp: table(tmp, '{"a": 1}', "x.json"), "it has no `version` and `eval`"),
+        (lambda tmp: table(tmp, '{"version": 2, "eval": {}}', "x.json"), "holds no samples"),
+        (lambda tmp: table(tmp, "[1, 2]", "x.json"), "truncated or no Inspect log"),
+        (lambda tmp: next(LM_EVAL[0].glob("results_*")), "no Inspect log.*give the folder"),
         (lambda tmp: table(tmp, "hello", "x.eval"), "truncated or no Inspect log"),
         (lambda tmp: table(tmp, "", "x.csv"), "holds no rows"),
         (lambda tmp: table(tmp, "a,b\n1,2\n"), "no column 'item'"),
         (lambda tmp: table(tmp, "item,condition\nq,a\n"), "has no score"),
-        (lambda tmp: table(tmp, "item,condition,score\nq,a,many\n"), "line 2: `score` must be"),
+        (lambda tmp: table(tmp, "item,condition,score\nq,a,many\n"), "has no score"),
+        (
+            lambda tmp: table(tmp, "item,condition,score\nq,a,1\nr,a,many\n"),
+            "line 3: `score` must be",
+        ),
         (lambda tmp: table(tmp, "item,condition,score\nq,a,nan\n"), "must be finite"),
         (lambda tmp: table(tmp, "item,condition,score\nq,a,1\nq,a,0\n"), "stands twice"),
         (lambda tmp: table(tmp, "item,condition,score\nq,a\n"), "not as many fields"),

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from crucible_harness.importers.samples import sources
 from crucible_harness.recorded import RecordedRun
 
 _NAMED = 5
@@ -27,10 +28,15 @@ def deviations_of_import(run: RecordedRun) -> Iterator[str]:
     about = run.imported
     assert about is not None  # asked only of imported runs
     logs = about["logs"]
-    tools = sorted({f"{log['tool']} {log['version']}" for log in logs})
     yield (
-        f"Imported from {', '.join(tools)}: not designed here, not preregistered. Hypothesis and "
-        "smallest effect of interest were named when the answers were already there."
+        f"Imported from {sources((log['tool'], log['version']) for log in logs)}: not designed "
+        "here, not preregistered."
+        + (
+            " Hypothesis and smallest effect of interest were named when the answers were already "
+            "there."
+            if run.hypotheses
+            else ""
+        )
     )
     if run.hypotheses and not about["sesoi_declared"]:
         yield f"The smallest effect of interest, {run.hypotheses[0].sesoi:g}, is only a default."

@@ -50,7 +50,7 @@ class RecordedCell:
     messages: Any = None
     votes: Mapping[str, int] | None = None
     attempts: int = 1
-    calls: int = 0
+    calls: int | None = 0
     cost_usd: float | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None

@@ -28,7 +28,7 @@ class ConditionSummary:
     known_cost_usd: float
     input_tokens: int | None
     output_tokens: int | None
-    calls: int
+    calls: int | None
 
 
 def summarise(
@@ -53,7 +53,7 @@ def summarise(
         known_cost_usd=math.fsum(c for c in costs if c is not None),
         input_tokens=_total([cell.input_tokens for cell in cells]),
         output_tokens=_total([cell.output_tokens for cell in cells]),
-        calls=sum(cell.calls for cell in cells),
+        calls=_total([cell.calls for cell in cells]),
     )
 
 

@@ -9,6 +9,7 @@ from crucible_harness.errors import (
     BudgetExceededError,
     ConfigError,
     DesignMismatchError,
+    ForeignLogError,
     HarnessError,
     NotARunError,
     NotComparableError,
@@ -62,7 +63,9 @@ def _code(error: Exception) -> int | None:
             ConfigError() | NotARunError() | DesignMismatchError() | DatasetsError() | ValueError()
         ):
             return USAGE
-        case PreregistrationError() | NotComparableError() | NotConfirmedError():
+        case (
+            PreregistrationError() | NotComparableError() | NotConfirmedError() | ForeignLogError()
+        ):
             return USAGE
         case ModelNotFoundError() | ModelNotAvailableError():
             return USAGE

@@ -10,9 +10,9 @@ from crucible_harness.errors import ForeignLogError
 from crucible_harness.experiment import Experiment
 from crucible_harness.folder import folder_of, now
 from crucible_harness.importers.inspect_ai import read_inspect
-from crucible_harness.importers.lm_eval import read_lm_eval
+from crucible_harness.importers.lm_eval import read_lm_eval, tasks_together
 from crucible_harness.importers.matching import Matched, match
-from crucible_harness.importers.samples import ForeignLog, ForeignSample
+from crucible_harness.importers.samples import ForeignLog, ForeignSample, sources
 from crucible_harness.importers.table import read_table
 from crucible_harness.judging import Answered
 from crucible_harness.metrics import Metric
@@ -29,15 +29,16 @@ def read_logs(paths: Sequence[Path | str]) -> list[ForeignLog]:
     ForeignLogError
         If a file is truncated, of another version, or of no tool that can be read.
     """
-    logs: list[ForeignLog] = []
-    for path in (file for one in paths for file in _files(Path(one))):
-        if path.name.startswith("samples_") and path.suffix == ".jsonl":
-            logs.append(read_lm_eval(path))
-        elif path.suffix in (".eval", ".json"):
-            logs.append(read_inspect(path))
-        else:
-            logs += read_table(path)
-    return logs
+    files = (file for path in paths for file in _files(Path(path)))
+    return tasks_together([(file, log) for file in files for log in _read(file)])
+
+
+def _read(file: Path) -> list[ForeignLog]:
+    if file.name.startswith("samples_") and file.suffix == ".jsonl":
+        return [read_lm_eval(file)]
+    if file.suffix in (".eval", ".json"):
+        return [read_inspect(file)]
+    return read_table(file)
 
 
 def import_logs(
@@ -57,7 +58,8 @@ def import_logs(
     ----------
     paths : files or folders
         Inspect AI `.eval` and `.json`; sample files of lm-evaluation-harness; CSV or JSON Lines.
-        Each log, or each condition of a table, becomes a condition.
+        Each log, or each condition of a table, becomes a condition; so do all tasks of a run of
+        lm-evaluation-harness together, where there are several runs.
     directory : path
         The run folder is made in it.
     metric : str, optional
@@ -103,7 +105,7 @@ def import_logs(
         metrics=metrics,
         hypotheses=_hypothesis(names, metrics[0], control, treatment, sesoi),
         repeats=1 + max(sample.repeat for log in matched.logs for sample in log.samples),
-        description=f"Imported from {', '.join(sorted({log.tool for log in logs}))}.",
+        description=f"Imported from {sources((log.tool, log.version) for log in logs)}.",
         tags=("imported",),
         seed=0,
     )
@@ -169,9 +171,13 @@ def _metrics(
         wanted = wanted if wanted in better else next(iter(better))
     order = [wanted, *(name for name in better if name != wanted)]
     return [
-        _metric(name, logs, higher_is_better if better[name] is None else bool(better[name]))
+        _metric(name, logs, _direction(better[name], higher_is_better if name == wanted else True))
         for name in order
     ]
+
+
+def _direction(in_log: bool | None, told: bool) -> bool:
+    return told if in_log is None else in_log
 
 
 def _metric(name: str, logs: Sequence[ForeignLog], higher_is_better: bool) -> Metric:
@@ -310,6 +316,7 @@ def _record(sample: ForeignSample, position: int) -> dict[str, Any]:
         "output": sample.output,
         "answer": sample.output,
         "scores": {name.replace(":", "_"): value for name, value in sample.scores.items()},
+        "calls": None,  # a log does not say how many it took
         "cost_usd": sample.cost_usd,
         "latency_s": sample.latency_s,
         "input_tokens": sample.input_tokens,

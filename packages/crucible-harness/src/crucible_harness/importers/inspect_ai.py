@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from crucible_harness.errors import ForeignLogError
-from crucible_harness.importers.samples import ForeignLog, ForeignSample, digest_of, hash_of
+from crucible_harness.importers.members import members
+from crucible_harness.importers.samples import (
+    ForeignLog,
+    ForeignSample,
+    amount,
+    digest_of,
+    hash_of,
+    reading,
+)
 
 _VERSION = 2
 # How Inspect's own `accuracy` reads the letters of its scorers.
 _LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+# Input that was written to or read from a cache is not in `input_tokens`.
+_CACHED = ("input_tokens_cache_write", "input_tokens_cache_read")
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
@@ -23,11 +33,16 @@ def read_inspect(path: Path) -> ForeignLog:
     ForeignLogError
         If it is truncated, not a log, unfinished, or of another log version.
     """
-    if path.suffix == ".eval":
-        header, samples = _read_archive(path)
-    else:
-        header, samples = _read_json(path)
-    version = header.get("version")
+    with reading(path, "Inspect log", *_damage()):
+        header, samples = _read_archive(path) if path.suffix == ".eval" else _read_json(path)
+        return _log(path, header, samples)
+
+
+def _log(path: Path, header: Mapping[str, Any], samples: list[ForeignSample]) -> ForeignLog:
+    version, about = header.get("version"), header.get("eval")
+    if version is None or not isinstance(about, Mapping):
+        hint = "; give the folder it is in" if path.name.startswith("results_") else ""
+        raise ForeignLogError(str(path), f"is no Inspect log: it has no `version` and `eval`{hint}")
     if version != _VERSION:
         raise ForeignLogError(
             str(path), f"is an Inspect log of version {version!r}; version {_VERSION} can be read"
@@ -38,104 +53,52 @@ def read_inspect(path: Path) -> ForeignLog:
         raise ForeignLogError(
             str(path), "holds no samples (written with --no-log-samples, or ended before the first)"
         )
-    about = header["eval"]
+    model, task = str(about["model"]), str(about["task"])
     return ForeignLog(
         tool="Inspect AI",
         version=str((about.get("packages") or {}).get("inspect_ai", "unknown")),
         file=path.name,
         sha256=digest_of(path),
-        names=(about["model"], about["task"], f"{about['model']} {about['task']}", path.stem,
-               f"{path.parent.name}/{path.stem}"),
+        names=(model, task, f"{model} {task}", path.stem, f"{path.parent.name}/{path.stem}"),
         metrics=dict.fromkeys(sorted({name for s in samples for name in s.scores})),
         samples=tuple(samples),
         aliases=_aliases(header),
         facts={
-            "model": about["model"],
-            "task": about["task"],
+            "model": model,
+            "task": task,
             "created": about.get("created"),
             "status": header.get("status"),
             "config": (header.get("plan") or {}).get("config") or {},
         },
-    )  # fmt: skip
+    )
 
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], list[ForeignSample]]:
-    zipfile = _zipfile()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "header.json" not in names:
-                raise ForeignLogError(
-                    str(path), "has no header: the evaluation did not end, or the file is no log"
-                )
-            header = json.loads(archive.read("header.json"))
-            samples = [
-                _sample(json.loads(archive.read(name)))
-                for name in names
-                if name.startswith("samples/") and name.endswith(".json")
-            ]
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
+    with _zipfile().ZipFile(path) as archive:
+        names = archive.namelist()
+        if "header.json" not in names:
+            raise ForeignLogError(
+                str(path), "has no header: the evaluation did not end, or the file is no log"
+            )
+        header = json.loads(archive.read("header.json"))
+        samples = [
+            _sample(json.loads(archive.read(name)))
+            for name in names
+            if name.startswith("samples/") and name.endswith(".json")
+        ]
     return header, samples
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], list[ForeignSample]]:
     header: dict[str, Any] = {}
     samples: list[ForeignSample] = []
-    try:
-        for key, value in _members(path.read_text(encoding="utf-8")):
+    with path.open(encoding="utf-8") as file:
+        for key, value in members(file, one_by_one="samples"):
             if key == "samples":
                 samples.append(_sample(value))
             else:
                 header[key] = value
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise _damaged(path, error) from error
     return header, samples
-
-
-def _members(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the members of an object, those of "samples" one by one, to hold one at a time."""
-    decode = json.JSONDecoder().raw_decode
-
-    def skip(at: int, wanted: str) -> int:
-        while text[at] in " \t\r\n":
-            at += 1
-        if text[at] not in wanted:
-            raise ValueError(f"expected one of {wanted!r} at character {at}")
-        return at
-
-    def value(at: int) -> tuple[Any, int]:
-        while text[at] in " \t\r\n":
-            at += 1
-        return decode(text, at)
-
-    at = skip(0, "{") + 1
-    while True:
-        key, at = value(at)
-        at = skip(at, ":") + 1
-        if key == "samples" and text[at:].lstrip()[:1] == "[":
-            at = skip(at, "[") + 1
-            while text[skip_blank(text, at)] != "]":
-                one, at = value(at)
-                yield key, one
-                at = skip(at, ",]")
-                if text[at] == ",":
-                    at += 1
-            at = skip(at, "]") + 1
-        else:
-            found, at = value(at)
-            yield key, found
-        at = skip(at, ",}")
-        if text[at] == "}":
-            return
-        at += 1
-
-
-def skip_blank(text: str, at: int) -> int:
-    """Return the place of the next character that is not blank."""
-    while text[at] in " \t\r\n":
-        at += 1
-    return at
 
 
 def _sample(data: Mapping[str, Any]) -> ForeignSample:
@@ -157,9 +120,10 @@ def _sample(data: Mapping[str, Any]) -> ForeignSample:
         output=output.get("completion"),
         scores=dict(_scores(data.get("scores") or {})),
         error=None if not error else _one_line(error),
-        latency_s=data.get("working_time", data.get("total_time")),
-        input_tokens=_total(usage, "input_tokens"),
-        output_tokens=_total(usage, "output_tokens"),
+        latency_s=amount(data.get("working_time", data.get("total_time"))),
+        cost_usd=_total(usage, "total_cost"),
+        input_tokens=_tokens(usage, "input_tokens", *_CACHED),
+        output_tokens=_tokens(usage, "output_tokens"),
         served_by=output.get("model"),
     )
 
@@ -213,23 +177,23 @@ def _text(value: Any) -> str:
     return "\n".join(parts)
 
 
-def _total(usage: list[Mapping[str, Any]], name: str) -> int | None:
-    numbers = [one.get(name) for one in usage]
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known and len(known) == len(numbers) else None
+def _total(usage: list[Mapping[str, Any]], name: str) -> float | None:
+    """Return the sum over models, None where one of them does not say."""
+    known = [amount(one.get(name)) for one in usage]
+    return sum(n for n in known if n is not None) if known and None not in known else None
+
+
+def _tokens(usage: list[Mapping[str, Any]], name: str, *more: str) -> int | None:
+    """Return a sum of tokens, with those that are counted apart where there are any."""
+    found = _total(usage, name)
+    if found is None:
+        return None
+    return int(found + sum(amount(one.get(part)) or 0 for one in usage for part in more))
 
 
 def _one_line(error: Any) -> str:
     message = error.get("message") if isinstance(error, Mapping) else error
     return " ".join(str(message).split())[:500]
-
-
-def _damaged(path: Path, error: Exception) -> ForeignLogError:
-    if isinstance(error, ForeignLogError):
-        return error
-    return ForeignLogError(
-        str(path), f"is truncated or no Inspect log ({type(error).__name__}: {error})"
-    )
 
 
 def _zipfile() -> Any:
@@ -243,3 +207,22 @@ def _zipfile() -> Any:
     from backports.zstd import zipfile as zstd_zipfile
 
     return zstd_zipfile
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Return the classes of errors that damaged bytes in an archive raise."""
+    import zlib
+
+    zipfile = _zipfile()
+    # NotImplementedError, RuntimeError: compressed or encrypted in a way that no log is.
+    return (zipfile.BadZipFile, _zstd_error(), zlib.error, NotImplementedError, RuntimeError)
+
+
+def _zstd_error() -> type[Exception]:
+    import sys
+
+    if sys.version_info >= (3, 14):
+        from compression.zstd import ZstdError
+    else:
+        from backports.zstd import ZstdError
+    return ZstdError

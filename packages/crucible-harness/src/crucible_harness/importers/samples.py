@@ -1,10 +1,14 @@
 """What another tool wrote down, in one shape: logs of samples."""
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from crucible_harness.errors import ForeignLogError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,47 @@ class ForeignLog:
     def title(self) -> str:
         """Return the task, or the name of the file."""
         return str(self.facts.get("task") or Path(self.file).stem)
+
+
+@contextmanager
+def reading(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
+    """Turn whatever a damaged or foreign file provokes into one error that names the file.
+
+    `damage` are classes of errors beyond those of wrong bytes, texts, keys and types.
+    """
+    foreign: tuple[type[Exception], ...] = (
+        OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, *damage,
+    )  # fmt: skip
+    try:
+        yield
+    except ForeignLogError:
+        raise
+    except foreign as error:
+        raise ForeignLogError(
+            str(path), f"is truncated or no {kind} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def amount(value: Any) -> float | None:
+    """Return a finite number of a log, or None where it has none.
+
+    Raises
+    ------
+    TypeError
+        If it is something else than a number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return float(value) if math.isfinite(value) else None
+
+
+def sources(tools: Iterable[tuple[str, str]]) -> str:
+    """Name tools with their versions, each once."""
+    return ", ".join(
+        sorted({f"a {what} table" if tool == "table" else f"{tool} {what}" for tool, what in tools})
+    )
 
 
 def digest_of(path: Path) -> str:

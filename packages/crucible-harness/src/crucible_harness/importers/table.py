@@ -13,6 +13,7 @@ from crucible_harness.importers.samples import ForeignLog, ForeignSample, digest
 _KEYS = ("item", "condition")
 _KNOWN = (*_KEYS, "repeat", "input", "expected", "output", "error", "latency_s", "cost_usd",
           "input_tokens", "output_tokens")  # fmt: skip
+_WORDS = {"true": 1.0, "false": 0.0}
 
 
 def read_table(path: Path) -> list[ForeignLog]:
@@ -20,7 +21,8 @@ def read_table(path: Path) -> list[ForeignLog]:
 
     Columns `item` and `condition` must be there, `repeat` where a pair of them stands more than
     once; `input`, `expected`, `output`, `error`, `latency_s`, `cost_usd` and tokens may be. Every
-    other column is a score: a number, or empty where there is none.
+    other column with a number in it is a score: a number, true or false, or empty where there is
+    none. A column without any number is metadata of the item.
 
     Raises
     ------
@@ -36,12 +38,16 @@ def read_table(path: Path) -> list[ForeignLog]:
         raise ForeignLogError(
             str(path), f"has no column {missing[0]!r}; it has {', '.join(map(repr, columns))}"
         )
-    scores = [name for name in columns if name not in _KNOWN]
+    others = [name for name in columns if name not in _KNOWN]
+    scores = [name for name in others if any(_is_number(row.get(name)) for _, row in rows)]
     if not scores:
-        raise ForeignLogError(str(path), "has no score: every column beside item and condition")
+        raise ForeignLogError(
+            str(path), "has no score: a column of numbers beside item and condition"
+        )
+    facts = [name for name in others if name not in scores]
     by_condition: dict[str, dict[tuple[str, int], ForeignSample]] = {}
     for line, row in rows:
-        sample = _sample(path, line, row, scores)
+        sample = _sample(path, line, row, scores, facts)
         samples = by_condition.setdefault(str(row["condition"]), {})
         key = sample.item, sample.repeat
         if key in samples:
@@ -55,7 +61,7 @@ def read_table(path: Path) -> list[ForeignLog]:
     return [
         ForeignLog(
             tool="table",
-            version="1",
+            version="CSV" if path.suffix == ".csv" else "JSON Lines",
             file=path.name,
             sha256=digest,
             names=(condition, f"{path.stem} {condition}"),
@@ -89,13 +95,28 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise ForeignLogError(str(path), f"cannot be read: {error}") from error
 
 
-def _sample(path: Path, line: int, row: Mapping[str, Any], scores: list[str]) -> ForeignSample:
+def _is_number(value: Any) -> bool:
+    """Return whether a cell holds a number, or true or false, as pandas writes them too."""
+    if isinstance(value, str) and value.lower() in _WORDS:
+        return True
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _sample(
+    path: Path, line: int, row: Mapping[str, Any], scores: list[str], facts: list[str]
+) -> ForeignSample:
     def number(name: str) -> float | None:
         value = row.get(name)
         if value is None or value == "":
             return None
+        if isinstance(value, str):
+            value = _WORDS.get(value.lower(), value)
         try:
-            found = float(value)
+            found = float(value)  # type: ignore[arg-type]  # whatever it is, it may be refused
         except (TypeError, ValueError):
             raise ForeignLogError(
                 str(path), f"line {line}: `{name}` must be a number, got {value!r}"
@@ -123,6 +144,11 @@ def _sample(path: Path, line: int, row: Mapping[str, Any], scores: list[str]) ->
         content=hash_of(asked),
         input=asked,
         expected=row.get("expected") or None,
+        metadata={
+            name: value
+            for name in facts
+            if isinstance(value := row.get(name), str | int | float | bool) and value != ""
+        },
         repeat=whole("repeat") or 0,
         output=row.get("output") or None,
         scores={name: number(name) for name in scores},

@@ -56,10 +56,11 @@ def build(run: RecordedRun, analysis: Analysis, *, traced: bool = False) -> Repo
 
 def _subtitle(run: RecordedRun, analysis: Analysis) -> str:
     description = str(run.design.get("description") or "")
-    facts = (
-        f"{len(run.conditions)} conditions on {analysis.items_analysed:,} items of "
-        f"{dataset_name(run)}, {run.leaf_calls:,} model calls, seed {run.design['seed']}"
-    )
+    facts = f"{len(run.conditions)} conditions on {analysis.items_analysed:,} items"
+    if run.imported is None:  # of other tools' runs neither calls nor seed are known
+        facts += (
+            f" of {dataset_name(run)}, {run.leaf_calls:,} model calls, seed {run.design['seed']}"
+        )
     if description and description[-1] not in ".?!":
         description += "."
     return f"{description} {facts}".strip()

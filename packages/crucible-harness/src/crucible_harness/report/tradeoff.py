@@ -40,10 +40,10 @@ def trade_off(run: RecordedRun, analysis: Analysis, label: str) -> Iterator[Char
     known = _known(analysis, label)
     costs = [s.cost_usd for _, s, _ in known]
     paid = all(c is not None for c in costs) and any(c for c in costs)
-    prices = [
-        (s.cost_usd or 0.0) / max(1, s.finished) if paid else s.calls / max(1, s.finished)
-        for _, s, _ in known
-    ]
+    effort = [s.cost_usd if paid else s.calls for _, s, _ in known]
+    if None in effort:
+        return
+    prices = [(e or 0.0) / max(1, s.finished) for e, (_, s, _) in zip(effort, known, strict=True)]
     if len({round(price, 12) for price in prices}) < 2:
         return
     axis = "cost per item (US dollars)" if paid else "model calls per item"
