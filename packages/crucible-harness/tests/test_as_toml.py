@@ -5,6 +5,7 @@ import tomllib
 import warnings
 
 import pytest
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import simulated, sums, told
@@ -26,7 +27,6 @@ from crucible_harness.errors import RedundantRepeatsWarning
 from crucible_harness.hooks import Hooks
 from crucible_harness.prompts import Prompt
 from crucible_harness.stopping import AlwaysValid
-from crucible_harness.toml_text import toml
 from crucible_hedging import Hedger
 
 DEMO = DatasetRef(name="demo-arithmetic", sample_size=6, seed=3)
@@ -303,9 +303,7 @@ def test_what_a_file_says_is_written_and_read_back_as_it_was(own_items, data):
     for prompt in (table.get("prompt"), *(c.get("prompt") for c in table["conditions"])):
         if prompt and "few_shot" in prompt:
             prompt["few_shot"]["dataset"]["fields"] = fields
-    lists = {name: value for name, value in table.items() if name in ("conditions", "slo")}
-    text = toml({k: v for k, v in table.items() if k not in lists},
-                [(f"[[{name}]]", one) for name, many in lists.items() for one in many])  # fmt: skip
+    text = tomli_w.dumps(table)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RedundantRepeatsWarning)
         read, options = read_text(text, own_items)

@@ -12,7 +12,6 @@ from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.errors import ConfigError
 from crucible_harness.options_toml import options_tables
 from crucible_harness.stopping import AlwaysValid
-from crucible_harness.toml_text import key, toml
 from crucible_harness.voting import table_of
 from crucible_hedging import Hedger
 
@@ -80,19 +79,26 @@ def _changed_file(experiment: "Experiment", options: "RunOptions | None") -> str
     if any(overrides.values()):
         assert experiment.dataset_ref is not None
         table["dataset"] = experiment.dataset_ref.to_dict()
-    said: list[tuple[str, Mapping[str, Any]]] = []
     if options is not None:
         for name in ("options", "budget", "limits", "slo"):
             table.pop(name, None)
-        said = list(options_tables(options))
-    lists = {
-        name: value
-        for name, value in table.items()
-        if isinstance(value, list) and value and isinstance(value[0], dict)
-    }
-    values = {name: value for name, value in table.items() if name not in lists}
-    tables = [(f"[[{key(name)}]]", one) for name, many in lists.items() for one in many]
-    return toml(values, [*tables, *said])
+        table |= options_tables(options)
+    return _text(table)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(_said(document))
+
+
+def _said(value: Any) -> Any:
+    """Return a value without None, which TOML does not have."""
+    if isinstance(value, Mapping):
+        return {name: _said(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list | tuple):
+        return [_said(one) for one in value]
+    return value
 
 
 class _Written:
@@ -107,11 +113,13 @@ class _Written:
 
     def text(self, options: "RunOptions | None") -> str:
         """Return the file."""
-        tables = [(f"[models.{key(name)}]", table) for name, table in self._models.items()]
-        tables += [("[[conditions]]", table) for table in self._conditions]
-        tables += [("[[hypotheses]]", table) for table in self._hypotheses]
-        said = () if options is None else options_tables(options)
-        return toml(self._top, [*tables, *said])
+        tables = {
+            "models": self._models,
+            "conditions": self._conditions,
+            "hypotheses": self._hypotheses,
+        }
+        said = {} if options is None else options_tables(options)
+        return _text(self._top | {name: table for name, table in tables.items() if table} | said)
 
     def _condition(self, condition: Condition) -> Iterator[tuple[str, Any]]:
         yield "name", condition.name

@@ -1,11 +1,9 @@
 """How a run is carried out, as tables of a file; what a file cannot say is refused."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
 from crucible_harness.options import Budget, RunOptions
-from crucible_harness.toml_text import key
 
 # They belong to one call and not to the experiment: arguments of `run`, and of the command.
 _OF_THE_CALL = (
@@ -16,8 +14,8 @@ _IN_OPTIONS = ("concurrency", "timeout_s", "deadline_s", "durability", "trace")
 _DEFAULT_OF_A_FILE = {"trace": True}  # a file's run is drawn, one from Python only on request
 
 
-def options_tables(options: RunOptions) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield heading and table for everything that differs from the defaults of a file.
+def options_tables(options: RunOptions) -> dict[str, Any]:
+    """Return the tables for everything that differs from the defaults of a file.
 
     Raises
     ------
@@ -40,15 +38,15 @@ def options_tables(options: RunOptions) -> Iterator[tuple[str, Mapping[str, Any]
     for name in ("retries", "errors"):
         changed = _changed(getattr(options, name))
         said |= {name: changed} if changed else {}
-    if said:
-        yield "[options]", said
-    if options.budget is not None:
-        yield "[budget]", _budget(options.budget)
-    for provider, limits in options.per_provider.items():
-        # Limits that are all default ones still say that the provider has limits of its own.
-        yield f"[limits.{key(provider)}]", _changed(limits)
-    for objective in options.slo:
-        yield "[[slo]]", objective.to_dict()
+    # Limits that are all default ones still say that the provider has limits of its own.
+    limits = {provider: _changed(one) for provider, one in options.per_provider.items()}
+    tables = {
+        "options": said,
+        "budget": {} if options.budget is None else _budget(options.budget),
+        "limits": limits,
+        "slo": [objective.to_dict() for objective in options.slo],
+    }
+    return {name: table for name, table in tables.items() if table}
 
 
 def _budget(budget: Budget) -> dict[str, Any]:
