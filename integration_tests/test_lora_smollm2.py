@@ -22,7 +22,9 @@ from crucible_lora.backends.gguf import cache_folder
 from crucible_lora.demo import ORDERS_SYSTEM, demo_orders, orders_schema
 from crucible_lora.formats import ChatFormat
 from crucible_lora.items import read_items
+from crucible_lora.losses import CrossEntropy
 from crucible_lora.masking import lay_out
+from crucible_lora.ports import Update
 from crucible_lora.schemas import JsonSchema
 
 # Knows neither this package nor the GGUF file, and opens no file whose path has one of these in it.
@@ -142,6 +144,33 @@ def test_an_export_of_a_gguf_base_is_read_by_others_who_have_no_gguf_file(hasty,
     assert ours_there == []
     np.testing.assert_allclose(theirs, ours, atol=1e-3)
     assert np.abs(before - ours).max() > 0.1  # two updates do change what it says
+
+
+def test_compiled_layers_of_smollm2_learn_what_the_others_do():
+    config = LoraConfig(base_model="smollm2-135m")
+    format = ChatFormat(system=ORDERS_SYSTEM)
+    update = Update(
+        learning_rate=1e-3,
+        betas=config.betas,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        loss=CrossEntropy(),
+        micro_batch=2,
+    )
+
+    async def learn(compile):
+        backend = PeftBackend(device="cpu", threads=1, compile=compile)
+        session = await backend.create(config, seed=0)
+        examples = [
+            lay_out(item.id, format(item), session.tokenizer) for item in read_items(demo_orders(6))
+        ]
+        parts = (examples[:2], examples[2:3], examples[3:])  # of other shapes
+        return [await session.train_step(part, update=update) for part in parts]
+
+    for ours, theirs in zip(anyio.run(learn, True), anyio.run(learn, False), strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+        assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-3)
 
 
 def _same_fields(text, item):

@@ -1,7 +1,7 @@
 """A base with one adapter: what the two compute together."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from crucible_lora.backends.adapting import (
     with_adapter,
 )
 from crucible_lora.backends.bases import Base
-from crucible_lora.backends.recompute import layers_of
+from crucible_lora.backends.compiling import CompiledLayers
+from crucible_lora.backends.layers import layers_of
 from crucible_lora.backends.rows import Rows, packed, padded
 from crucible_lora.backends.torch_decoding import CachedDecoder
 from crucible_lora.config import LoraConfig
@@ -33,6 +34,13 @@ class Adapted:
     config : LoraConfig
     seed : int
         Of the first weights and of the adapter's dropout.
+    compile : bool
+        Whether torch compiles the layers. Answers are written without that.
+
+    Raises
+    ------
+    UnsupportedOptionError
+        If the layers are to be compiled and cannot be told.
 
     Attributes
     ----------
@@ -47,7 +55,7 @@ class Adapted:
         Awake in training mode; everything else stays as for an answer.
     """
 
-    def __init__(self, base: Base, config: LoraConfig, *, seed: int) -> None:
+    def __init__(self, base: Base, config: LoraConfig, *, seed: int, compile: bool) -> None:
         self.base = base
         self.generator = torch.Generator(device=base.device).manual_seed(seed)
         self.model = with_adapter(base.model, config, self.generator)
@@ -60,6 +68,10 @@ class Adapted:
         self.layers = layers_of(self.model.get_base_model().get_decoder())
         self.dropouts = [m for m in self.model.modules() if isinstance(m, SeededDropout)]
         self._head_alone = self._can_call_head_alone()
+        if compile and not self.layers:
+            reason = "the model's layers cannot be told"
+            raise UnsupportedOptionError("compile", True, "peft", reason)
+        self._compiled = CompiledLayers(self.layers) if compile else None
         self._packs: bool | None = None  # whether packed examples stay apart, once it was tried
         self._together: bool | None = None  # whether prompts can be read together, likewise
 
@@ -73,6 +85,10 @@ class Adapted:
         """Let the model be the base for a while."""
         with self.model.disable_adapter():
             yield
+
+    def compiled(self) -> AbstractContextManager[None]:
+        """Let layers be the compiled ones for a while, if there are any."""
+        return nullcontext() if self._compiled is None else self._compiled.held()
 
     @contextmanager
     def holding(self, tensors: Mapping[str, torch.Tensor]) -> Iterator[None]:
@@ -105,7 +121,9 @@ class Adapted:
         longest, context = max(len(e.tokens) for e in batch), self.base.context
         if context is not None and longest > context:
             raise ContextLengthError(context, longest)
-        return self.logits(self.rows(batch))
+        rows = self.rows(batch)
+        with self.compiled():
+            return self.logits(rows)
 
     def rows(self, batch: Sequence[Example], *, pack_to: int | None = None) -> Rows:
         """Return examples as rows, several in one of at most `pack_to` tokens if that is given.

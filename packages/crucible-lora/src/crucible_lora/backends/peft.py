@@ -40,6 +40,10 @@ class PeftBackend:
     deterministic : bool
         Torch may run deterministic algorithms alone, while this backend computes. Bits on a CPU are
         equal without it.
+    compile : bool
+        Torch compiles the layers when they are first used, for any length: the same losses but for
+        rounding, after a minute or so of compiling. It pays on a GPU and in long runs; answers are
+        written without it. Not with dropout.
 
     Raises
     ------
@@ -87,12 +91,14 @@ class PeftBackend:
         gradient_checkpointing: bool | Literal["auto"] = "auto",
         threads: int | None = None,
         deterministic: bool = False,
+        compile: bool = False,
     ) -> None:
         for name, value, known in (
             ("device", device, ("auto", "cpu", "cuda")),
             ("dtype", dtype, ("auto", "float32", "bfloat16")),
             ("attention", attention, get_args(Attention)),
             ("gradient_checkpointing", gradient_checkpointing, ("auto", True, False)),
+            ("compile", compile, (True, False)),
         ):
             if value not in known:
                 listed = ", ".join(map(str, known))
@@ -105,6 +111,7 @@ class PeftBackend:
         self._device, self._dtype, self._attention = device, dtype, attention
         self._gradient_checkpointing = gradient_checkpointing
         self._threads, self._deterministic = threads, deterministic
+        self._compile = compile
         self._bases = SharedBases()
 
     async def create(self, config: LoraConfig, /, *, seed: int) -> "PeftSession":
@@ -122,6 +129,7 @@ class PeftBackend:
 
     def _open(self, config: LoraConfig, *, seed: int, path: Path | None) -> "PeftSession":
         from crucible_lora.backends.bases import choose_attention, choose_device, load_base
+        from crucible_lora.backends.compiling import require_compiler
         from crucible_lora.backends.peft_session import PeftSession
         from crucible_lora.backends.torch_state import TorchSettings
 
@@ -129,6 +137,8 @@ class PeftBackend:
         with settings.held():
             device, dtype = choose_device(self._device, self._dtype)
             settings.check(device)
+            if self._compile:
+                require_compiler(device)
             attention = choose_attention(self._attention, device)
             base = self._bases.open(
                 (config.base_model, config.allow_download, device, dtype, attention),
@@ -140,6 +150,7 @@ class PeftBackend:
                 seed=seed,
                 settings=settings,
                 gradient_checkpointing=self._gradient_checkpointing,
+                compile=self._compile,
             )
             if path is not None:
                 session.load(path)
@@ -147,6 +158,9 @@ class PeftBackend:
 
     def _check(self, config: LoraConfig) -> None:
         require_options(config, backend=self.name, capabilities=self.capabilities)
+        if self._compile and config.dropout:
+            reason = "the adapter's dropout draws from a generator of its own: set dropout=0"
+            raise UnsupportedOptionError("compile", True, self.name, reason)
         if config.base_model == "reference":
             raise UnsupportedOptionError(
                 "base_model", "reference", self.name, "that is the in-process backend's"

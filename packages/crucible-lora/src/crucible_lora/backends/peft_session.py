@@ -41,13 +41,18 @@ class PeftSession:
         seed: int,
         settings: TorchSettings,
         gradient_checkpointing: bool | Literal["auto"] = "auto",
+        compile: bool = False,
     ) -> None:
         self._base, self._config, self._settings = base, config, settings
         self.tokenizer = base.tokenizer
-        self._adapted = Adapted(base, config, seed=seed)
+        self._adapted = Adapted(base, config, seed=seed, compile=compile)
         self._updating = Updating(self._adapted, gradient_checkpointing=gradient_checkpointing)
         self._saved = SavedAdapters(self._adapted)
         self._bench = Workbench()
+        if compile:
+            self._updating.notes.append(
+                "the layers were compiled: bits equal those of runs that compile them, of no others"
+            )
 
     @property
     def device(self) -> str:

@@ -8,14 +8,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-
-def layers_of(decoder: Any) -> Sequence[Any]:
-    """Return the layers of a decoder, one above the other; empty if they cannot be told."""
-    count = getattr(decoder.config, "num_hidden_layers", None)
-    for module in decoder.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return list(module)
-    return ()
+from crucible_lora.backends.layers import through
 
 
 @contextmanager
@@ -32,21 +25,20 @@ def recomputing(layers: Sequence[Any], generator: torch.Generator) -> Iterator[N
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _again(generator, generator.get_state())
 
-    for layer in layers:
-        # On the instance: transformers' own switch works in training mode alone, which would
-        # wake the dropout of the base.
-        layer.forward = partial(
+    # Not by transformers' own switch: it works in training mode alone, which would wake the dropout
+    # of the base.
+    again = [
+        partial(
             checkpoint,
             layer.forward,
             use_reentrant=False,
             preserve_rng_state=False,  # the global generators are not drawn from
             context_fn=contexts,
         )
-    try:
+        for layer in layers
+    ]
+    with through(layers, again):
         yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 @contextmanager

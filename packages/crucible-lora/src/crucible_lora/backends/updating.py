@@ -120,6 +120,7 @@ class Updating:
             for dropout in adapted.dropouts:
                 dropout.train()
                 stack.callback(dropout.eval)
+            stack.enter_context(adapted.compiled())
             if self._recompute:
                 stack.enter_context(recomputing(adapted.layers, adapted.generator))
             for start in range(0, len(batch), update.micro_batch):
