@@ -262,6 +262,14 @@ def test_more_than_twelve_voters_are_refused():
         SizePlan().judge(_ballots(np.zeros((4, 13))), simulated=True)
 
 
+def test_more_voters_than_can_be_counted_are_refused_before_they_are_asked():
+    models = {f"m{k}": simulated(f"m{k}") for k in range(13)}
+    with pytest.raises(ValueError, match="at most 12 voters, got 13"):
+        ensemble_size(models, dataset=sums(20))
+    with pytest.raises(ValueError, match="`items` must be >= 5 .* 'accuracy', got 4"):
+        confidence_weights(three(), dataset=sums(4), source="accuracy")
+
+
 def test_voters_that_are_always_right_have_no_model_and_it_says_so():
     found = SizePlan().judge(_ballots(np.zeros((20, 3))), simulated=True)
     assert found.figure("rho").value is None

@@ -143,6 +143,24 @@ def test_h2_stops_at_its_budget_says_so_and_goes_on_with_more(tmp_path, monkeypa
     assert "cost: 0" in said.out  # dollars a request: known, since each answer says its price
 
 
+def test_a_study_that_could_not_be_analysed_is_refused_before_it_asks_anybody(tmp_path):
+    def refused(*words):
+        done = crucible("study", *words, "--directory", tmp_path / "runs")
+        assert done.returncode == 2
+        assert not (tmp_path / "runs").exists()
+        return done.stderr
+
+    assert "`items` must be >= 30 to fit weights of source 'logprobs', got 12" in refused(
+        "h5", "--items", "12"
+    )
+    examples = Path(__file__).parents[3] / "examples"
+    assert "got 20" in refused(examples / "studies" / "h5.toml", "--items", "20")
+    assert "2 to compare on, got 1 and 1 of 2 items" in refused("h1", "--items", "2")
+    own = (examples / "studies" / "h3.toml").read_text("utf-8").replace("crucible-study", "mine")
+    (tmp_path / "own.toml").write_text(own, "utf-8")
+    assert "must begin with 'crucible-study'" in refused(tmp_path / "own.toml")
+
+
 @pytest.mark.parametrize(
     "words",
     [("h4", "--models", "local/smollm2"), ("rq6", "--items", "5"), ("h3", "--pairs", "50"),

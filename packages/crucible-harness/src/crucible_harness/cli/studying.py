@@ -190,8 +190,17 @@ def _ask(
     from crucible_harness.report import report
     from crucible_harness.runner import run_sync
     from crucible_harness.studies import analyse
+    from crucible_harness.studies.analysing import read_plan
+    from crucible_harness.studies.asking import plan_of
 
     experiment, options = asked
+    plan = plan_of(experiment.tags)
+    if plan is None:
+        raise ValueError(
+            f"the tags of {experiment.name!r} must begin with 'crucible-study' and h1, h3 or h5: "
+            "they hold the plan of the study. `crucible run` takes any experiment"
+        )
+    read_plan(*plan).check(items=len(experiment.dataset), voters=len(experiment.conditions))
     options = replace(options, directory=shown.directory)
     if concurrency is not None:
         options = replace(options, concurrency=concurrency)

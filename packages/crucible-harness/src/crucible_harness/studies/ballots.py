@@ -81,6 +81,19 @@ def ballots_of(responses: Responses, *, confidence: "ConfidenceSource | None" = 
     return Ballots(voters=matrix.models, answers=answers, confidence=stated, cost_usd=cost)
 
 
+def check_voters(voters: int, *, most: int | None = None) -> None:
+    """Refuse a vote of one, or of more than can be counted.
+
+    Raises
+    ------
+    ValueError
+    """
+    if voters < 2:
+        raise ValueError(f"`models` must be at least 2 voters, got {voters}")
+    if most is not None and voters > most:
+        raise ValueError(f"`models` must be at most {most} voters, got {voters}")
+
+
 def chance_right(
     answers: Ints, *, support: Floats | None = None, doubt: Floats | None = None
 ) -> Floats:

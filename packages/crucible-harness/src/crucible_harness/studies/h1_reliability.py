@@ -9,7 +9,14 @@ import numpy as np
 from crucible_harness.experiment import Experiment
 from crucible_harness.prompts import ItemLike, Prompt
 from crucible_harness.studies.asking import ask_voters
-from crucible_harness.studies.ballots import NONE, Ballots, Floats, ballots_of, chance_right
+from crucible_harness.studies.ballots import (
+    NONE,
+    Ballots,
+    Floats,
+    ballots_of,
+    chance_right,
+    check_voters,
+)
 from crucible_harness.studies.catalogue import STUDIES
 from crucible_harness.studies.responses import Responses
 from crucible_harness.studies.result import Cell, Figure, StudyResult, StudyTable
@@ -46,6 +53,22 @@ class ReliabilityPlan:
         for name in ("sesoi", "at_least", "choose"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in (0, 1), got {getattr(self, name)}")
+
+    def check(self, *, items: int, voters: int) -> None:
+        """Refuse what could not be analysed once it was answered.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two voters, or too few items to split.
+        """
+        check_voters(voters)
+        chosen = round(items * self.choose)
+        if chosen < 1 or items - chosen < 2:
+            raise ValueError(
+                f"`choose` must leave 1 item to choose by and 2 to compare on, got {chosen} and "
+                f"{items - chosen} of {items} items"
+            )
 
     def analyse(self, responses: Responses) -> StudyResult:
         """Choose the best voter on one part of the items and compare the vote with it on the rest.
@@ -221,10 +244,12 @@ def reliability(
     The vote is counted on the recorded answers by `studies.analyse`, which costs nothing.
     """
     plan = ReliabilityPlan(sesoi=sesoi, at_least=at_least, choose=choose, seed=seed)
-    return ask_voters(
+    asked = ask_voters(
         "h1", models, dataset=dataset, plan=asdict(plan), prompts=prompts, seed=seed,
         temperature=temperature, max_tokens=max_tokens, name=name,
     )  # fmt: skip
+    plan.check(items=len(asked.dataset), voters=len(asked.conditions))
+    return asked
 
 
 def _ends(interval: Any) -> tuple[float, float] | None:

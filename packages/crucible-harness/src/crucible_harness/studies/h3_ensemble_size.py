@@ -11,7 +11,7 @@ import numpy as np
 from crucible_harness.experiment import Experiment
 from crucible_harness.prompts import ItemLike, Prompt
 from crucible_harness.studies.asking import ask_voters
-from crucible_harness.studies.ballots import Ballots, Floats, ballots_of, of_some
+from crucible_harness.studies.ballots import Ballots, Floats, ballots_of, check_voters, of_some
 from crucible_harness.studies.catalogue import STUDIES
 from crucible_harness.studies.correlated_voters import VoterModel, fit_voters
 from crucible_harness.studies.over_items import ends, mean_figure, ratio_figure
@@ -49,6 +49,18 @@ class SizePlan:
         if self.resamples < 100:
             raise ValueError(f"`resamples` must be >= 100, got {self.resamples}")
 
+    def check(self, *, items: int, voters: int) -> None:
+        """Refuse what could not be analysed once it was answered.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two or more than twelve voters, or fewer than two items.
+        """
+        check_voters(voters, most=_MOST_VOTERS)
+        if items < 2:
+            raise ValueError(f"`items` must be >= 2, got {items}")
+
     def analyse(self, responses: Responses) -> StudyResult:
         """Evaluate every subset of the voters.
 
@@ -62,8 +74,7 @@ class SizePlan:
     def judge(self, ballots: Ballots, *, simulated: bool) -> StudyResult:
         """Do the same for ballots."""
         m = len(ballots.voters)
-        if m > _MOST_VOTERS:
-            raise ValueError(f"`models` must be at most {_MOST_VOTERS} voters, got {m}")
+        self.check(items=len(ballots.answers), voters=m)
         votes = every_subset(ballots)
         sizes = [
             np.mean([votes[frozenset(s)] for s in combinations(range(m), k)], axis=0)
@@ -199,10 +210,12 @@ def ensemble_size(
     Every subset is counted on the recorded answers by `studies.analyse`, which costs nothing.
     """
     plan = SizePlan(sesoi=sesoi, seed=seed)
-    return ask_voters(
+    asked = ask_voters(
         "h3", models, dataset=dataset, plan=asdict(plan), prompts=prompts, seed=seed,
         temperature=temperature, max_tokens=max_tokens, name=name,
     )  # fmt: skip
+    plan.check(items=len(asked.dataset), voters=len(asked.conditions))
+    return asked
 
 
 def _subsets(ballots: Ballots, votes: "Mapping[frozenset[int], Floats]") -> StudyTable:

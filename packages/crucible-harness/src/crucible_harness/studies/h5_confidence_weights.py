@@ -9,7 +9,14 @@ import numpy as np
 from crucible_harness.experiment import Experiment
 from crucible_harness.prompts import ItemLike, Prompt
 from crucible_harness.studies.asking import ask_voters
-from crucible_harness.studies.ballots import NONE, Ballots, Floats, ballots_of, chance_right
+from crucible_harness.studies.ballots import (
+    NONE,
+    Ballots,
+    Floats,
+    ballots_of,
+    chance_right,
+    check_voters,
+)
 from crucible_harness.studies.catalogue import STUDIES
 from crucible_harness.studies.over_items import bootstrap_figure, ends, mean_figure
 from crucible_harness.studies.responses import Responses
@@ -24,6 +31,7 @@ Source = Literal["reported", "logprobs", "verbalised", "accuracy"]
 Rule = Literal["log-odds", "sum", "stacked"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 _FOLDS = 5
+_FEWEST = 30  # confidences of a voter that crucible_ensemble calibrates
 _EDGE = 1e-3  # the clip of crucible_ensemble's log-odds
 
 
@@ -65,6 +73,21 @@ class WeightsPlan:
             raise ValueError(f"`classes` must be > 1, got {self.classes}")
         if self.resamples < 100:
             raise ValueError(f"`resamples` must be >= 100, got {self.resamples}")
+
+    def check(self, *, items: int, voters: int) -> None:
+        """Refuse what could not be analysed once it was answered.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two voters, or too few items to fit weights on other folds.
+        """
+        check_voters(voters)
+        least = _FOLDS if self.source == "accuracy" else _FEWEST
+        if items < least:
+            raise ValueError(
+                f"`items` must be >= {least} to fit weights of source {self.source!r}, got {items}"
+            )
 
     def analyse(self, responses: Responses) -> StudyResult:
         """Count and weigh the same answers.
@@ -234,10 +257,12 @@ def confidence_weights(
     Every rule is applied to the recorded answers by `studies.analyse`, which costs nothing.
     """
     plan = WeightsPlan(sesoi=sesoi, source=source, shift=shift, seed=seed)
-    return ask_voters(
+    asked = ask_voters(
         "h5", models, dataset=dataset, plan=asdict(plan), prompts=prompts, seed=seed,
         temperature=temperature, max_tokens=max_tokens, name=name,
     )  # fmt: skip
+    plan.check(items=len(asked.dataset), voters=len(asked.conditions))
+    return asked
 
 
 def _weighed(ballots: Ballots, p: Floats, rule: Rule, classes: float, seed: int) -> Floats:
