@@ -11,7 +11,7 @@ from worlds import Replay, right, simulated, sums
 
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Ensemble
-from crucible_harness import Condition, Experiment, Metric, analyse, run_sync
+from crucible_harness import Condition, Experiment, Metric, analyse, report, run_sync
 from crucible_harness.conditions import Output
 from crucible_harness.errors import ContaminationError, FingerprintError
 from crucible_harness.judging import JudgeScorer
@@ -201,6 +201,8 @@ def test_a_scorer_that_fails_leaves_one_score_out_and_keeps_what_was_paid(option
     assert summary.metrics["accuracy"].value == 1.0
     assert summary.metrics["brief"].n == 3
     assert result.analysis.missing.rows[0].scorer_errors == 1
+    page = report(result.path)["markdown"].read_text()
+    assert "| scorer error |" in page
     assert analyse(result.path) == result.analysis
 
 

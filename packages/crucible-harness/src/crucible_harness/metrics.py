@@ -1,6 +1,6 @@
 """What is measured on each cell, in which unit, and which direction is better."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,6 +78,19 @@ def read_metric(stored: Mapping[str, Any]) -> Metric:
     """Read a metric back from a design; its scorer stays behind, its scores are in the journal."""
     bounds = stored["bounds"]
     return Metric(**{**stored, "scorer": None, "bounds": None if bounds is None else tuple(bounds)})
+
+
+def metric_of(metrics: Iterable[Metric], text: str) -> Metric | None:
+    """Return the metric that a hypothesis names: by its label, else the first of that name.
+
+    Of "latency_s:p95" and "latency_s:mean" the text "latency_s" means the second: it is its label.
+    """
+    known = tuple(metrics)
+    for told in ("label", "name"):
+        for one in known:
+            if getattr(one, told) == text:
+                return one
+    return None
 
 
 def _share(name: str, *, higher_is_better: bool = True) -> Metric:
