@@ -58,6 +58,13 @@ def carried_out(folder, monkeypatch, capsys) -> str:
     return capsys.readouterr().out
 
 
+def short(answered, item) -> float:
+    return float(len(answered.text) < 4)
+
+
+BRIEF = Metric("brief", scorer=short, higher_is_better=True, unit="share")
+
+
 def claim(id: str, metric: str = "accuracy", **more: object) -> Hypothesis:
     return Hypothesis(
         **{"id": id, "metric": metric, "treatment": "b", "control": "a", "sesoi": 0.05, **more}
@@ -193,12 +200,8 @@ def test_what_counts_of_a_run_that_ran_out_of_money_is_computed_again(options, m
 def test_a_metric_of_the_answer_has_a_column_of_its_own(options):
     experiment = Experiment(
         "columns", dataset=sums(6), seed=3, conditions=[Condition("a", simulated())],
-        metrics=("accuracy", "extraction_failed", Metric("brief", scorer=short, unit="share")),
+        metrics=("accuracy", "extraction_failed", BRIEF),
     )  # fmt: skip
     path = run_sync(experiment, options=options).path
     head = (path / "results.csv").read_text().splitlines()[0].split(",")
     assert {"accuracy", "extraction_failed", "brief"} <= set(head)
-
-
-def short(answered, item) -> float:
-    return float(len(answered.text) < 4)

@@ -1,7 +1,7 @@
 """What is measured on each cell, in which unit, and which direction is better."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from crucible_harness.fingerprints import of_function
@@ -22,7 +22,9 @@ class Metric:
     reducer : str
         "mean", "rate", "median", "sum", "min", "max", or a percentile such as "p95" (type 7).
     higher_is_better : bool
+        Also says which bound a failed cell counts as.
     unit : str
+        Such as "share", "s", "USD"; "" for a number without one.
     bounds : (low, high), optional
         Marks a share: a failed cell then counts as the worse bound.
 
@@ -34,6 +36,7 @@ class Metric:
 
     name: str
     scorer: Scorer | None = None
+    _: KW_ONLY
     reducer: str = "mean"
     higher_is_better: bool = True
     unit: str = ""
@@ -150,7 +153,7 @@ def _of_dataset(name: str) -> Metric:
         )
     if measure.unit == "share":
         return _share(name)
-    return Metric(name, unit="0-100", bounds=(0.0, 100.0))
+    return Metric(name, higher_is_better=True, unit="0-100", bounds=(0.0, 100.0))
 
 
 def _identity(scorer: Scorer) -> dict[str, Any]:
