@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from crucible_ensemble import Ensemble
-from crucible_harness import Condition, Experiment, Hypothesis, RunOptions
+from crucible_harness import Condition, Experiment, Hypothesis, RunOptions, run_sync
+from crucible_harness.options import ErrorPolicy
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killing import Forks
@@ -112,3 +114,19 @@ def page(browser):
     page.on("pageerror", lambda error: page.trouble.append(str(error)))
     yield page
     page.close()
+
+
+@pytest.fixture
+def finished(replayed, options):
+    """Return the folder of a run with a verdict, failures and a correction."""
+    rows = {"a": "11011!0100" * 3, "b": "1111110111" * 3, "c": "0101110010" * 3}
+    claims = [
+        Hypothesis(id=f"h{t}", metric="accuracy", treatment=t, control="a", sesoi=0.05)
+        for t in "bc"
+    ]
+    experiment = replayed(
+        rows, hypotheses=claims, metrics=("accuracy", "latency_s:p95", "cost_usd")
+    )
+    return run_sync(
+        experiment, options=replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
+    ).path

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from worlds import sums
 
-from crucible_harness import Condition, Experiment, Hypothesis, analyse, run_sync
+from crucible_harness import Condition, Experiment, Hypothesis, analyse, report, run_sync
 from crucible_harness.claims import Criterion
 from crucible_harness.diagnostics import changes_of_model
 from crucible_harness.options import ErrorPolicy
@@ -78,6 +78,17 @@ def test_repeats_of_an_item_add_nothing_to_the_evidence(replayed, options):
     assert thrice.estimate == pytest.approx(once.estimate)
     assert thrice.p_value == pytest.approx(once.p_value)
     assert thrice.interval == pytest.approx(once.interval)
+
+
+def test_a_metric_is_named_by_its_label_before_its_name(replayed, options):
+    rows = {"a": "1101", "b": "1111"}
+    claims = [
+        Hypothesis(id=m, metric=m, treatment="b", control="a", sesoi=0.1)
+        for m in ("latency_s", "latency_s:p95")
+    ]
+    made = replayed(rows, metrics=("latency_s:p95", "latency_s:mean"), hypotheses=claims)
+    mean, tail = run_sync(made, options=options).analysis.hypotheses
+    assert (mean.contrast.kind, tail.contrast.kind) == ("difference", "quantile")
 
 
 def test_the_verdict_comes_from_the_interval_in_the_direction_of_the_claim():
@@ -163,6 +174,8 @@ def test_fewer_than_two_complete_items_give_no_verdict(replayed, options):
     )
     (h,) = result.analysis.hypotheses
     assert h.outcome == "not computed"
+    assert "nothing to compare" in h.sentence
+    assert "nothing to compare" in report(result.path)["markdown"].read_text()
     assert h.contrast.p_value is None
     assert analyse(result.path).to_dict()["hypotheses"][0]["contrast"]["reason"]
 

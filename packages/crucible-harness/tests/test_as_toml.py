@@ -41,6 +41,10 @@ def a_scorer(answered, item) -> float:
     return 1.0
 
 
+OWN = Metric("accuracy", scorer=a_scorer, higher_is_better=True, unit="share", bounds=(0.0, 1.0))
+POINTS = Metric("accuracy", higher_is_better=True, unit="points")
+
+
 def asking(**design: object) -> Experiment:
     return Experiment(
         **{
@@ -142,11 +146,11 @@ def test_designs_over_factors_are_written(tmp_path):
     [
         ({"dataset": sums(3)}, "`dataset` must be a DatasetRef"),
         ({"conditions": [Condition("s", simulated())]}, "'s': a SimulatedModel cannot be opened"),
-        ({"metrics": [Metric("accuracy", a_scorer, unit="share", bounds=(0.0, 1.0))]},
+        ({"metrics": [OWN]},
          "a file cannot say all of: metrics"),
         ({"conditions": [Condition("e", Ensemble([open_model("local/smollm2")], name="other"))]},
          "has the condition's name"),
-        ({"metrics": [Metric("accuracy", unit="points")]}, "a file cannot say all of: metrics"),
+        ({"metrics": [POINTS]}, "a file cannot say all of: metrics"),
         ({"conditions": [Condition("t", "local/smollm2", temperature=None)]}, "`temperature` None"),
         ({"conditions": [Condition("c", call=a_scorer, fingerprint="1")]}, "should match pattern"),
     ],

@@ -11,7 +11,7 @@ from worlds import Replay, right, simulated, sums
 
 from crucible_datasets import Item
 from crucible_ensemble import Completion, Ensemble
-from crucible_harness import Condition, Experiment, Metric, analyse, run_sync
+from crucible_harness import Condition, Experiment, Metric, analyse, report, run_sync
 from crucible_harness.conditions import Output
 from crucible_harness.errors import ContaminationError, FingerprintError
 from crucible_harness.judging import JudgeScorer
@@ -187,12 +187,15 @@ def brevity(answered, item):
     return float(len(answered.text) <= 2)
 
 
+BRIEF = Metric("brief", scorer=brevity, unit="share", bounds=(0.0, 1.0))
+
+
 def test_a_scorer_that_fails_leaves_one_score_out_and_keeps_what_was_paid(options):
     experiment = Experiment(
         "scorers",
         dataset=sums(4),
         conditions=[Condition("a", simulated(accuracy=1.0))],
-        metrics=["accuracy", Metric("brief", brevity, unit="share", bounds=(0.0, 1.0))],
+        metrics=["accuracy", BRIEF],
         seed=1,
     )
     result = run_sync(experiment, options=options)
@@ -201,6 +204,8 @@ def test_a_scorer_that_fails_leaves_one_score_out_and_keeps_what_was_paid(option
     assert summary.metrics["accuracy"].value == 1.0
     assert summary.metrics["brief"].n == 3
     assert result.analysis.missing.rows[0].scorer_errors == 1
+    page = report(result.path)["markdown"].read_text()
+    assert "| scorer error |" in page
     assert analyse(result.path) == result.analysis
 
 
@@ -223,7 +228,7 @@ def test_a_judge_scores_by_labels_and_its_calls_are_journaled(options):
         "judged",
         dataset=sums(30),
         conditions=[Condition("a", simulated(accuracy=0.6), temperature=0.7)],
-        metrics=["accuracy", Metric("judged", scorer, unit="share", bounds=(0.0, 1.0))],
+        metrics=["accuracy", Metric("judged", scorer=scorer, unit="share", bounds=(0.0, 1.0))],
         seed=2,
     )
     result = run_sync(experiment, options=options)

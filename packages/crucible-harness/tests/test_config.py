@@ -1,3 +1,4 @@
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,20 @@ def test_a_mistake_is_named_with_its_place(written, change, says):
     assert "exp.toml" in said
     for part in says:
         assert part in said
+
+
+def test_a_mistake_has_line_key_rule_and_value(written):
+    wrong = GOOD.replace("seed = 1", "sead = 1").replace("sesoi = 0.05", "sesoi = 0")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(written(wrong))
+    by_key = {problem.key: problem for problem in caught.value.problems}
+    assert (by_key["sead"].line, by_key["sead"].rule) == (3, "did you mean `seed`?")
+    assert (by_key["seed"].line, by_key["seed"].rule) == (None, "must be given")
+    sesoi = by_key["hypotheses.0.sesoi"]
+    assert (sesoi.line, sesoi.value) == (18, 0)
+    assert sesoi.rule == "Input should be greater than 0"
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.problems, str(again)) == (caught.value.problems, str(caught.value))
 
 
 def test_all_mistakes_are_in_one_message(written):

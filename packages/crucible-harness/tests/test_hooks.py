@@ -7,9 +7,10 @@ import pytest
 from virtual import Clocked, in_virtual_time, virtually
 from worlds import sums
 
-from crucible_ensemble.errors import AuthenticationError, ServerError
+from crucible_ensemble.errors import AuthenticationError, RateLimitError, ServerError
 from crucible_harness import Condition, Experiment, run, run_sync
 from crucible_harness.errors import HookError, ProviderRefusedError, RunAbortedError
+from crucible_harness.folder import Folder
 from crucible_harness.hooks import Hooks
 from crucible_harness.options import ErrorPolicy, Retries
 
@@ -90,6 +91,43 @@ def test_a_hook_that_raises_is_kept_in_the_manifest_and_a_strict_one_ends_the_ru
         virtually(asking(failing_at(3), name="strict"), strict)
     again, _ = virtually(asking(failing_at(), name="strict"), replace(lenient, deadline_s=None))
     assert again.status == "complete"
+
+
+def test_events_of_a_run_stand_in_its_journal_and_on_its_spans(options):
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    spans = InMemorySpanExporter()
+
+    def before_run(experiment):
+        trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(spans))
+
+    def broken(cell):
+        raise RuntimeError("a bug in a hook")
+
+    model = Clocked(takes_s=1.0, fails=lambda n: RateLimitError("slow down", retry_after_s=2.0)
+                    if n == 2 else None)  # fmt: skip
+    hooks = Hooks(before_run=before_run, before_cell=broken)
+    result, _ = virtually(
+        asking(model),
+        replace(options, hooks=hooks, telemetry=True, deadline_s=5.5, concurrency=1,
+                errors=ErrorPolicy(max_failure_rate=1.0)),
+    )  # fmt: skip
+    assert result.status == "deadline"
+    journal = Folder(result.path).open_journal()
+    noted = [event["kind"] for event in journal.events()]
+    journal.close()
+    assert set(noted) == {"hook_error", "retry_after", "deadline_stop"}
+    seen = {
+        event.name: (span.name, dict(event.attributes))
+        for span in spans.get_finished_spans() for event in span.events
+        if event.name in noted
+    }  # fmt: skip
+    assert seen["hook_error"][0] == seen["deadline_stop"][0] == "crucible.harness.run"
+    assert seen["hook_error"][1]["crucible.harness.hook"] == "before_cell"
+    assert seen["retry_after"][0] == "crucible.harness.cell"
+    assert seen["retry_after"][1]["crucible.harness.seconds"] == 2.0
 
 
 def test_calls_in_flight_are_written_down_before_a_strict_hook_ends_the_run(options):

@@ -20,6 +20,7 @@ from crucible_harness.claims import Criterion
 from crucible_harness.errors import PreregistrationError
 from crucible_harness.prereg import read_preregistration
 from crucible_harness.prompts import Prompt
+from crucible_harness.stopping import AlwaysValid
 from crucible_harness.testing import check_clock
 
 H1 = Hypothesis(id="h1", metric="accuracy", treatment="vote-3", control="single", sesoi=0.05)
@@ -98,6 +99,7 @@ def test_the_time_of_a_plan_is_that_of_the_clock_it_is_given(tmp_path):
         ({"prompt": Prompt(template="Q: {input}")}, "prompt.template"),
         ({"accuracy": 0.8}, "conditions.single.model.accuracy"),
         ({"repeats": 2}, "repeats"),
+        ({"stopping": AlwaysValid(hypothesis="h1")}, "stopping.kind"),
         ({"seed": 8}, "seed"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 from test_prereg import experiment
+from worlds import simulated, sums
 
-from crucible_harness import preregister, run_sync
+from crucible_harness import Condition, Experiment, preregister, run_sync
+from crucible_harness.designs import Between
 from crucible_harness.publish import (
     STYLES,
     artifact_checklist,
@@ -75,6 +77,17 @@ def test_the_methods_paragraph_says_what_was_done(folder):
     assert "Each of 8 items of sums was answered under 2 conditions (single, vote-3)" in text
     assert "not preregistered" in text
     assert folder.name[-8:] in text
+
+
+def test_the_methods_paragraph_of_a_run_across_items_says_so(options):
+    experiment = Experiment(
+        "between", dataset=sums(12), seed=1, design=Between(),
+        conditions=[Condition("a", simulated("a")), Condition("b", simulated("b"))],
+    )  # fmt: skip
+    text = methods_paragraph(run_sync(experiment, options=options).path)
+    assert "Each of 12 items of sums was answered under one of 2 conditions (a, b)" in text
+    assert "Conditions were compared across items" in text
+    assert "within items" not in text
 
 
 def test_results_are_sentences_in_apa_style(folder):

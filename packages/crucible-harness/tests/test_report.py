@@ -24,22 +24,6 @@ HOSTILE = [
 
 
 @pytest.fixture
-def finished(replayed, options):
-    """Return the folder of a run with a verdict, failures and a correction."""
-    rows = {"a": "11011!0100" * 3, "b": "1111110111" * 3, "c": "0101110010" * 3}
-    claims = [
-        Hypothesis(id=f"h{t}", metric="accuracy", treatment=t, control="a", sesoi=0.05)
-        for t in "bc"
-    ]
-    experiment = replayed(
-        rows, hypotheses=claims, metrics=("accuracy", "latency_s:p95", "cost_usd")
-    )
-    return run_sync(
-        experiment, options=replace(options, errors=ErrorPolicy(max_failure_rate=1.0))
-    ).path
-
-
-@pytest.fixture
 def hostile(options):
     """Return the folder of a run in which names, questions and answers try to break out."""
     answers = {item.input: "1" for item in sums(5)}
@@ -197,39 +181,6 @@ def test_models_that_err_together_are_drawn(options):
     assert "member-correlation.svg" in text
     cells = json.loads(files["jupyter"].read_text())["cells"]
     assert "Simulated" in "".join(cells[0]["source"])  # banners come before any number
-
-
-def test_the_notebook_runs_and_its_assertions_hold(finished):
-    import nbclient
-    import nbformat
-
-    path = report(finished, formats=("jupyter",))["jupyter"]
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    client = nbclient.NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(finished)}}
-    )
-    client.execute()
-    said = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", ()))
-    assert "analysis.json follows from the journal" in said
-    assert said.count("McNemar") >= 3
-
-
-def test_the_notebook_notices_a_number_that_was_edited(finished):
-    import nbclient
-    import nbformat
-    from nbclient.exceptions import CellExecutionError
-
-    path = report(finished, formats=("jupyter",))["jupyter"]
-    analysis = json.loads((finished / "analysis.json").read_text())
-    analysis["hypotheses"][0]["contrast"]["estimate"] += 0.001
-    (finished / "analysis.json").write_text(json.dumps(analysis))
-    notebook = nbformat.read(path, as_version=4)
-    client = nbclient.NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(finished)}}
-    )
-    with pytest.raises(CellExecutionError, match="not what the journal gives"):
-        client.execute()
 
 
 def open_report(page, path):

@@ -283,6 +283,52 @@ def test_an_interrupt_sends_no_new_call_waits_for_those_in_flight_and_the_run_ca
     assert len(log.read_text().splitlines()) == 100
 
 
+TWICE = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import anyio
+from worlds import right, sums
+from crucible_ensemble import Completion
+from crucible_harness import Condition, Experiment, RunOptions, run_sync
+from crucible_harness.hooks import Hooks
+
+class Stuck:
+    # Answers two questions, then none; asks itself to stop, as Ctrl-C does.
+    name, asked = "stuck/m", 0
+    def fingerprint(self):
+        return {"model": self.name}
+    async def generate(self, prompt, /, **options):
+        Stuck.asked += 1
+        if Stuck.asked > 2 and "STUCK" in os.environ:
+            os.kill(os.getpid(), 2)
+            await anyio.sleep_forever()
+        return Completion(text=right(prompt[-1]["content"]), model=self.name, cost_usd=0.0)
+
+def again(kind, detail):
+    if kind == "interrupted":  # the first was heard
+        os.kill(os.getpid(), 2)
+
+experiment = Experiment("twice", dataset=sums(6), seed=3, conditions=[Condition("a", Stuck())])
+result = run_sync(experiment, options=RunOptions(
+    directory=sys.argv[2], concurrency=1, timeout_s=None, telemetry=False, progress="none",
+    hooks=Hooks(on_event=again),
+))
+print(result.status, result.finished, result.calls_sent, len(result.possibly_billed))
+"""
+
+
+def test_a_second_interrupt_cancels_what_is_in_flight_and_the_run_can_be_resumed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(TWICE)
+    out, error = start(program, tmp_path / "runs", tmp_path / "log", STUCK="1").communicate(
+        timeout=120
+    )
+    # The third call was cut off, and is on record as cancelled: it is no call without an end.
+    assert out.split() == ["interrupted", "2", "3", "0"], error
+    out, error = start(program, tmp_path / "runs", tmp_path / "log").communicate(timeout=120)
+    assert out.split() == ["complete", "6", "4", "0"], error
+
+
 def test_the_manifest_tells_uncommitted_code_apart(tmp_path, options, vote, monkeypatch):
     def git(*words: str) -> None:
         subprocess.run(

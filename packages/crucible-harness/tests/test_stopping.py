@@ -10,7 +10,7 @@ from worlds import right, sums
 
 from crucible_harness import Condition, Experiment, Hypothesis, analyse, status
 from crucible_harness.designs import Between
-from crucible_harness.metrics import Metric
+from crucible_harness.metrics import metric
 from crucible_harness.schedule import schedule
 from crucible_harness.stopping import AlwaysValid, FixedN, Monitored, SequentialWatch
 
@@ -95,7 +95,7 @@ def test_without_a_decision_every_planned_cell_is_run(options):
 def test_an_item_counts_once_it_and_all_before_it_are_finished():
     monitored = Monitored(
         rule=AlwaysValid(hypothesis="h1", look_every=1), treatment="t", control="c",
-        metric=Metric("accuracy", bounds=(0.0, 1.0)), alpha=0.05, repeats=1,
+        metric=metric("accuracy"), alpha=0.05, repeats=1,
     )  # fmt: skip
     plan = schedule([str(n) for n in range(9)], ["c", "t"], repeats=1, seed=1)
     order = list(dict.fromkeys(cell.item for cell in plan))
@@ -116,7 +116,7 @@ def test_of_400_runs_without_a_difference_at_most_5_percent_stop_for_one():
     for _ in range(400):
         monitored = Monitored(
             rule=AlwaysValid(hypothesis="h1", look_every=1), treatment="t", control="c",
-            metric=Metric("accuracy", bounds=(0.0, 1.0)), alpha=0.05, repeats=1,
+            metric=metric("accuracy"), alpha=0.05, repeats=1,
         )  # fmt: skip
         items = [str(n) for n in range(60)]
         watch = SequentialWatch(monitored, schedule(items, ["c", "t"], repeats=1, seed=1))

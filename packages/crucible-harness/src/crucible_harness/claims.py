@@ -1,7 +1,7 @@
 """What is claimed, before the first call: hypotheses and the bounds that go with them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal, get_args
 
 Contrast = Literal[
@@ -30,7 +30,7 @@ class Criterion:
             raise ValueError("`at_least` or `at_most` must be given, and not both")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """A claim about treatment - control, with the smallest effect of interest.
 
@@ -72,6 +72,7 @@ class Hypothesis:
     """
 
     id: str
+    _: KW_ONLY
     metric: str
     treatment: str | None = None
     control: str | None = None

@@ -13,7 +13,7 @@ from crucible_harness.claims import Criterion, Hypothesis
 from crucible_harness.conditions import Condition
 from crucible_harness.dataset_ref import DatasetRef
 from crucible_harness.designs import Design, read_design
-from crucible_harness.errors import ConfigError
+from crucible_harness.errors import ConfigError, Problem
 from crucible_harness.experiment import Experiment
 from crucible_harness.options import Budget, ErrorPolicy, Limits, Retries, RunOptions
 from crucible_harness.prompts import FewShot, Prompt
@@ -362,25 +362,27 @@ def _validated(text: str, name: str) -> "ExperimentTable":
         raise ConfigError(name, tuple(_problems(error, text))) from error
 
 
-def _problems(error: Any, text: str) -> Iterator[str]:
+def _problems(error: Any, text: str) -> Iterator[Problem]:
     from crucible_harness.schema import known_keys
 
     for found in error.errors():
         place = ".".join(str(part) for part in found["loc"] if part != "__root__")
         line = _line(text, found["loc"])
         where = f"line {line}: " if line else ""
+        value = found["input"]
         if found["type"] == "extra_forbidden":
             known = known_keys(found["loc"][:-1])
-            key = str(found["loc"][-1])
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(known))}"
-            yield f"{where}unknown key `{place}`; {hint}"
+            near = difflib.get_close_matches(str(found["loc"][-1]), known, n=1, cutoff=0.5)
+            rule = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(known))}"
+            said = f"unknown key `{place}`; {rule}"
         elif found["type"] == "missing":
-            yield f"{where}`{place}` is missing"
+            rule, value = "must be given", None
+            said = f"`{place}` is missing"
         else:
-            said = str(found["msg"]).removeprefix("Value error, ")
-            got = "" if isinstance(found["input"], dict | list) else f", got {found['input']!r}"
-            yield f"{where}`{place}`: {said}{got}" if place else f"{where}{said}"
+            rule = str(found["msg"]).removeprefix("Value error, ")
+            got = "" if isinstance(value, dict | list) else f", got {value!r}"
+            said = f"`{place}`: {rule}{got}" if place else rule
+        yield Problem(text=f"{where}{said}", line=line, key=place or None, rule=rule, value=value)
 
 
 def _line(text: str, place: tuple[Any, ...]) -> int | None:

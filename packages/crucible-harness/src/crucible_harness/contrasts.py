@@ -276,7 +276,8 @@ def weighted_sum(
         return linear_contrast(groups, weights, confidence=confidence)
 
     if smallest < 2:
-        return _nothing(kind, n, levels, "fewer than 2 items under every condition")
+        reason = "nothing to compare, with fewer than 2 items under every condition"
+        return _nothing(kind, n, levels, reason)
     main = test(levels.confidence)
     return Contrast(
         kind=kind,
@@ -364,7 +365,8 @@ def _samples(control: Array, treatment: Array, *, within: bool) -> tuple[int, Ar
 
 
 def _too_few(within: bool) -> str:
-    return f"fewer than 2 items under {'both conditions' if within else 'one of the conditions'}"
+    where = "both conditions" if within else "one of the conditions"
+    return f"nothing to compare, with fewer than 2 items under {where}"
 
 
 def _bounds(comparison: "Comparison") -> tuple[float, float] | None:

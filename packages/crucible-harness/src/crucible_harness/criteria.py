@@ -7,7 +7,7 @@ import numpy as np
 
 from crucible_harness.claims import Criterion
 from crucible_harness.estimates import ends, estimate, is_share, percentile_of
-from crucible_harness.metrics import Metric
+from crucible_harness.metrics import Metric, metric_of
 from crucible_harness.observations import Observations, by_item
 from crucible_harness.recorded import RecordedRun
 from crucible_harness.verdicts import Outcome
@@ -80,7 +80,6 @@ def _bounded(
 
 def metric_named(run: RecordedRun, label: str) -> Metric:
     """Return the metric that a hypothesis names."""
-    for metric in run.metrics:
-        if label in (metric.label, metric.name):
-            return metric
-    raise KeyError(label)  # the design was validated when the experiment was built
+    found = metric_of(run.metrics, label)
+    assert found is not None  # the design was validated when the experiment was built
+    return found

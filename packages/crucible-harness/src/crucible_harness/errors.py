@@ -23,16 +23,53 @@ HarnessError
     NotComparableError     runs that cannot be pooled, because they ask different questions
 """
 
+from dataclasses import dataclass
+
 
 class HarnessError(Exception):
     """Root of this package's errors. Bad arguments raise `ValueError` instead."""
 
 
-class ConfigError(HarnessError):
-    """A configuration file that cannot be used; every problem in it is named."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in a file.
 
-    def __init__(self, path: str, problems: tuple[str, ...]) -> None:
-        self.path, self.problems = path, problems
+    Attributes
+    ----------
+    text : str
+        All of it in one sentence.
+    line : int or None
+        Counted from 1; None where it is not known.
+    key : str or None
+        Such as "conditions.0.model"; None where no key is at fault, or several are together.
+    rule : str or None
+        What holds for the key.
+    value : object
+        What stands there.
+    """
+
+    text: str
+    line: int | None = None
+    key: str | None = None
+    rule: str | None = None
+    value: object = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ConfigError(HarnessError):
+    """A configuration file that cannot be used; every problem in it is named.
+
+    Attributes
+    ----------
+    path : str
+    problems : tuple of Problem
+    """
+
+    def __init__(self, path: str, problems: "tuple[Problem | str, ...]") -> None:
+        self.path = path
+        self.problems = tuple(Problem(text=p) if isinstance(p, str) else p for p in problems)
         listed = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(f"{path}:{listed if len(problems) > 1 else f' {problems[0]}'}")
 

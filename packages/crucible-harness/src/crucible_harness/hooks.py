@@ -2,9 +2,11 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from opentelemetry import trace
 
 from crucible_harness.errors import HookError
 from crucible_harness.schedule import Cell
@@ -48,12 +50,29 @@ class Hooks:
     strict: bool = False
 
 
+class Note(Protocol):
+    """Writes an event of the run down."""
+
+    async def __call__(self, kind: str, **detail: Any) -> None:
+        """Write it."""
+        ...
+
+
 class HookCaller:
-    """Calls hooks, and keeps what they raise."""
+    """Calls hooks, and keeps what they raise.
+
+    Attributes
+    ----------
+    errors : list of str
+        What hooks raised, for the manifest.
+    note : async function of a kind and details, or None
+        Writes an event down, such as "hook_error"; there is none before the journal is open.
+    """
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self.errors: list[str] = []
+        self.note: Note | None = None
 
     async def __call__(self, name: str, *arguments: Any) -> Any:
         """Call a hook if there is one; return what it returned, None if it raised.
@@ -63,6 +82,8 @@ class HookCaller:
         HookError
             If it raised, or `on_error` returned something else than it may, and hooks are strict.
         """
+        if name == "on_event":
+            _trace(*arguments)
         hook = getattr(self._hooks, name)
         if hook is None:
             return None
@@ -78,7 +99,20 @@ class HookCaller:
             said = f"{name}: {type(error).__name__}: {error}"
             self.errors.append(said)
             _log.exception("hook %s raised", name)
+            _trace("hook_error", {"hook": name, "error": said})
+            if self.note is not None:
+                await self.note("hook_error", hook=name, error=said)
             if self._hooks.strict:
                 raise HookError(f"hook {said}") from error
             return None
         return answer
+
+
+def _trace(kind: str, detail: Mapping[str, Any]) -> None:
+    """Add an event to the span that is open: the run's, or the cell's that it happened in."""
+    said = {
+        f"crucible.harness.{name}": value
+        for name, value in detail.items()
+        if isinstance(value, str | bool | int | float)
+    }
+    trace.get_current_span().add_event(kind, said)

@@ -1,7 +1,7 @@
 """What is measured on each cell, in which unit, and which direction is better."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from crucible_harness.fingerprints import of_function
@@ -22,7 +22,9 @@ class Metric:
     reducer : str
         "mean", "rate", "median", "sum", "min", "max", or a percentile such as "p95" (type 7).
     higher_is_better : bool
+        Also says which bound a failed cell counts as.
     unit : str
+        Such as "share", "s", "USD"; "" for a number without one.
     bounds : (low, high), optional
         Marks a share: a failed cell then counts as the worse bound.
 
@@ -34,6 +36,7 @@ class Metric:
 
     name: str
     scorer: Scorer | None = None
+    _: KW_ONLY
     reducer: str = "mean"
     higher_is_better: bool = True
     unit: str = ""
@@ -78,6 +81,19 @@ def read_metric(stored: Mapping[str, Any]) -> Metric:
     """Read a metric back from a design; its scorer stays behind, its scores are in the journal."""
     bounds = stored["bounds"]
     return Metric(**{**stored, "scorer": None, "bounds": None if bounds is None else tuple(bounds)})
+
+
+def metric_of(metrics: Iterable[Metric], text: str) -> Metric | None:
+    """Return the metric that a hypothesis names: by its label, else the first of that name.
+
+    Of "latency_s:p95" and "latency_s:mean" the text "latency_s" means the second: it is its label.
+    """
+    known = tuple(metrics)
+    for told in ("label", "name"):
+        for one in known:
+            if getattr(one, told) == text:
+                return one
+    return None
 
 
 def _share(name: str, *, higher_is_better: bool = True) -> Metric:
@@ -137,7 +153,7 @@ def _of_dataset(name: str) -> Metric:
         )
     if measure.unit == "share":
         return _share(name)
-    return Metric(name, unit="0-100", bounds=(0.0, 100.0))
+    return Metric(name, higher_is_better=True, unit="0-100", bounds=(0.0, 100.0))
 
 
 def _identity(scorer: Scorer) -> dict[str, Any]:

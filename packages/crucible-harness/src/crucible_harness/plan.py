@@ -11,7 +11,7 @@ import numpy as np
 from crucible_harness.claims import Hypothesis
 from crucible_harness.estimates import percentile_of
 from crucible_harness.experiment import Experiment
-from crucible_harness.metrics import Metric
+from crucible_harness.metrics import Metric, metric_of
 
 if TYPE_CHECKING:
     from crucible_bench.designs import Design as PowerDesign
@@ -138,7 +138,8 @@ def plan(
     .. [1] E. Miller, Adding Error Bars to Evals, arXiv:2411.00640, 2024, section on planning.
     """
     h = _hypothesis(experiment, hypothesis)
-    metric = next(m for m in experiment.metrics if h.metric in (m.label, m.name))
+    metric = metric_of(experiment.metrics, h.metric)
+    assert metric is not None
     if h.contrast != "difference":
         raise ValueError(f"`hypothesis` must claim a difference to be planned, {h.id!r} claims a "
                          f"{h.contrast}")  # fmt: skip

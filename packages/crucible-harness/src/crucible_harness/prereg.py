@@ -13,6 +13,7 @@ from crucible_harness.errors import PreregistrationError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
 from crucible_harness.folder import Folder, git_state
+from crucible_harness.metrics import metric_of
 
 if TYPE_CHECKING:
     from crucible_bench import Preregistration as Question
@@ -286,7 +287,9 @@ def _question(h: Hypothesis, experiment: Experiment) -> "Question":
 
 
 def _metric(metrics: "Iterable[Metric]", label: str) -> "Metric":
-    return next(m for m in metrics if label in (m.label, m.name))
+    found = metric_of(metrics, label)
+    assert found is not None
+    return found
 
 
 def analysis_plan(experiment: Experiment) -> str:
@@ -297,8 +300,9 @@ def analysis_plan(experiment: Experiment) -> str:
         for h in experiment.hypotheses
         if h.kind == "confirmatory"
     )
+    across = "within" if experiment.design.within else "across"
     return (
-        "The item is the unit of analysis; conditions are compared within items and repeats are "
+        f"The item is the unit of analysis; conditions are compared {across} items and repeats are "
         "nested in them. Failed and unreadable answers count as wrong (intention to treat), "
         "complete cases stand beside. p-values are corrected by Holm's method within a family, "
         "verdicts rest on Bonferroni-simultaneous intervals against the smallest effect of "

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from crucible_datasets import render
@@ -141,6 +141,7 @@ class Prompt:
     """
 
     template: str = "{input}"
+    _: KW_ONLY
     system: str | None = None
     style: Style | None = None
     few_shot: FewShot | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from crucible_harness.analysis import Analysis
 from crucible_harness.files import replace_file
+from crucible_harness.measured import value_of
 from crucible_harness.recorded import RecordedCell, RecordedRun
 
 _FACTS = ("unextracted", "latency_s", "cost_usd", "input_tokens", "output_tokens", "calls",
@@ -32,7 +33,8 @@ def write_results(run: RecordedRun, analysis: Analysis) -> None:
 
 
 def _columns(run: RecordedRun) -> tuple[str, ...]:
-    scores = sorted({name for cell in run.cells for name in cell.scores})
+    asked = {metric.name for metric in run.metrics} - set(_FACTS)
+    scores = sorted(asked | {name for cell in run.cells for name in cell.scores})
     return ("condition", "item", "repeat", "status", "expected", "answer", *scores, *_FACTS)
 
 
@@ -41,7 +43,7 @@ def _row(cell: RecordedCell, expected: str | None, columns: tuple[str, ...]) -> 
                                                     "answer", *_FACTS)}  # fmt: skip
     facts["expected"] = expected
     facts["unextracted"] = int(cell.unextracted)
-    return {name: facts[name] if name in facts else cell.scores.get(name) for name in columns}
+    return {name: facts[name] if name in facts else value_of(cell, name) for name in columns}
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:

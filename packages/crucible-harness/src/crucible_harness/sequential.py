@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from crucible_harness.measured import value_of
-from crucible_harness.metrics import Metric
+from crucible_harness.metrics import Metric, metric_of
 from crucible_harness.schedule import Cell
 from crucible_harness.stopping import (
     AlwaysValid,
@@ -204,11 +204,13 @@ def _monitored(
     if not isinstance(stopping, AlwaysValid):
         return None
     hypothesis = next(h for h in hypotheses if h.id == stopping.hypothesis)
+    metric = metric_of(metrics, hypothesis.metric)
+    assert metric is not None  # the design was validated when the experiment was built
     return Monitored(
         rule=stopping,
         treatment=hypothesis.treatment,
         control=hypothesis.control,
-        metric=next(m for m in metrics if hypothesis.metric in (m.name, m.label)),
+        metric=metric,
         alpha=hypothesis.alpha,
         repeats=repeats,
     )

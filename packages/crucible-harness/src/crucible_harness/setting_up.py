@@ -21,6 +21,7 @@ def desk_of(
     experiment: Experiment, journal: Journal, options: RunOptions, hooks: HookCaller
 ) -> Desk:
     """Return what all cells share, with the ledger as earlier processes left it."""
+    hooks.note = journal.note
     ledger = Ledger(options.budget)
     for condition, item, model, status, bill, reserved in journal.bills():
         ledger.recall(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crucible_harness.metrics import Metric
+from crucible_harness.metrics import Metric, metric_of
 from crucible_harness.schedule import Cell
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def check_stopping(
     if found is None:
         ids = ", ".join(h.id for h in hypotheses) or "there is none"
         raise ValueError(f"`stopping` must name a hypothesis ({ids}), got {stopping.hypothesis!r}")
-    metric = next((m for m in metrics if found.metric in (m.name, m.label)), None)
+    metric = metric_of(metrics, found.metric)
     if found.contrast != "difference" or metric is None or metric.bounds is None:
         raise ValueError(
             f"`stopping` must be about a difference of a metric with bounds, hypothesis "

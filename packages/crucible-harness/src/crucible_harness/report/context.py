@@ -71,19 +71,13 @@ def method(run: RecordedRun, analysis: Analysis) -> Section:
 
 def methods(run: RecordedRun, analysis: Analysis) -> str:
     """Write the methods paragraph of a paper, from what was done."""
-    names = ", ".join(run.conditions)
     tests = sorted(
         {
             wording.test_name(r.contrast.method)
             for r in (*analysis.hypotheses, *analysis.exploratory)
         }
     )
-    repeats = int(str(run.design.get("repeats", 1)))
-    text = (
-        f"Each of {analysis.items_analysed:,} items of {dataset_name(run)} was answered under "
-        f"{len(run.conditions)} conditions ({names}), {repeats} time{'s' if repeats > 1 else ''} "
-        "each, in an interleaved order drawn from the seed. Conditions were compared within items"
-    )
+    text = _asked(run, analysis)
     if tests:
         text += f" ({'; '.join(tests)})"
     text += ". Failed and unreadable answers counted as wrong (intention to treat)."
@@ -97,7 +91,38 @@ def methods(run: RecordedRun, analysis: Analysis) -> str:
             " A hypothesis was called supported only if its whole interval lay beyond the "
             "smallest effect of interest declared before the first call."
         )
+    if analysis.sequential is not None:
+        seen = analysis.sequential
+        text += (
+            f" {seen.hypothesis} was looked at while the run went on, and the run was to end once "
+            "it was decided: its interval and its p-value hold at whatever item one stops."
+        )
     return text
+
+
+def _asked(run: RecordedRun, analysis: Analysis) -> str:
+    """Say who answered what, in which order, up to how conditions were compared."""
+    items = f"{analysis.items_analysed:,} items of {dataset_name(run)}"
+    conditions = f"{len(run.conditions)} conditions ({', '.join(run.conditions)})"
+    repeats = int(str(run.design.get("repeats", 1)))
+    times = f"{repeats} time{'s' if repeats > 1 else ''} each"
+    if run.imported is not None:
+        tools = ", ".join(sorted({str(log["tool"]) for log in run.imported["logs"]}))
+        return (
+            f"Each of {items} had been answered under {conditions}, {times}, as the logs of "
+            f"{tools} have it; in which order is not known here. Conditions were compared within "
+            "items"
+        )
+    order = "in an interleaved order drawn from the seed"
+    if not run.layout.within:
+        return (
+            f"Each of {items} was answered under one of {conditions}, drawn in equal shares, "
+            f"{times}, {order}. Conditions were compared across items"
+        )
+    return (
+        f"Each of {items} was answered under {conditions}, {times}, {order}. Conditions were "
+        "compared within items"
+    )
 
 
 def limits(run: RecordedRun, analysis: Analysis) -> Section:

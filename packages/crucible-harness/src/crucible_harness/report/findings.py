@@ -63,7 +63,10 @@ def differences(run: RecordedRun, analysis: Analysis) -> Section | None:
         return None
     blocks: list[Block] = [
         _contrast_table(
-            "differences", "Planned differences, treatment minus control", analysis.hypotheses
+            "differences",
+            "Planned differences, treatment minus control",
+            analysis.hypotheses,
+            within=run.layout.within,
         )
     ]
     blocks += _estimation_chart("estimation", analysis.hypotheses)
@@ -109,7 +112,9 @@ def exploratory(run: RecordedRun, analysis: Analysis) -> Section | None:
                 "and Hochberg's method among these lines alone.",
             )
         ),
-        _contrast_table("exploratory", "Other differences", analysis.exploratory),
+        _contrast_table(
+            "exploratory", "Other differences", analysis.exploratory, within=run.layout.within
+        ),
     ]
     if not analysis.hypotheses:
         blocks += _estimation_chart("estimation", analysis.exploratory)
@@ -144,7 +149,9 @@ def _complete_row(result: HypothesisResult) -> tuple[Text, ...]:
     )
 
 
-def _contrast_table(id: str, caption: str, results: Sequence[HypothesisResult]) -> Table:
+def _contrast_table(
+    id: str, caption: str, results: Sequence[HypothesisResult], *, within: bool
+) -> Table:
     return Table(
         id=id,
         caption=caption,
@@ -162,7 +169,7 @@ def _contrast_table(id: str, caption: str, results: Sequence[HypothesisResult]) 
             Column(title="verdict", numeric=False),
         ),
         rows=tuple(_contrast_row(result) for result in results),
-        note=tuple(_contrast_note(results)),
+        note=tuple(_contrast_note(results, within=within)),
     )
 
 
@@ -200,12 +207,14 @@ def _contrast_row(result: HypothesisResult) -> tuple[Text, ...]:
     )
 
 
-def _contrast_note(results: Sequence[HypothesisResult]) -> Iterator[str | Value]:
+def _contrast_note(results: Sequence[HypothesisResult], *, within: bool) -> Iterator[str | Value]:
     methods = sorted({wording.test_name(r.contrast.method) for r in results})
     level = f"{100 * results[0].contrast.confidence:g} %"
     yield f"{level} intervals. Test: {', '.join(methods)}. "
-    yield "The item is the unit of analysis: every difference is taken within items. "
-    yield "Discordant: items that only the control, and only the treatment, got right."
+    where = "within items" if within else "across items, each under one condition"
+    yield f"The item is the unit of analysis: every difference is taken {where}. "
+    if within:
+        yield "Discordant: items that only the control, and only the treatment, got right."
 
 
 def _estimation_chart(id: str, results: Sequence[HypothesisResult]) -> list[Block]:

@@ -131,6 +131,7 @@ def latency(run: RecordedRun, analysis: Analysis) -> Section | None:
 
 def missing(analysis: Analysis) -> Section:
     """Count what is missing, by condition and cause."""
+    unscored = any(row.scorer_errors for row in analysis.missing.rows)
     rows = tuple(
         (
             (row.condition,),
@@ -139,6 +140,7 @@ def missing(analysis: Analysis) -> Section:
             (", ".join(f"{name} {n}" for name, n in row.failed.items()) or "none",),
             (count(f"{row.condition}.not_read", row.unextracted),),
             (count(f"{row.condition}.not_run", row.not_run),),
+            *(((count(f"{row.condition}.scorer_errors", row.scorer_errors),),) if unscored else ()),
         )
         for row in analysis.missing.rows
     )
@@ -153,6 +155,7 @@ def missing(analysis: Analysis) -> Section:
                 Column(title="failed, by class", numeric=False),
                 Column(title="answer not read"),
                 Column(title="not run"),
+                *((Column(title="scorer error"),) if unscored else ()),
             ),
             rows=rows,
         )

@@ -4,56 +4,7 @@ from typing import Any
 
 from crucible_harness.report import markdown
 from crucible_harness.report.model import Chart, Report, Section
-
-_LOAD = """\
-import csv, json
-import numpy as np
-from pathlib import Path
-
-with open("results.csv", encoding="utf-8", newline="") as file:
-    rows = list(csv.DictReader(file))
-analysis = json.loads(Path("analysis.json").read_text(encoding="utf-8"))
-print(len(rows), "cells,", len(analysis["hypotheses"]), "hypotheses")"""
-
-_RECOMPUTE = """\
-from crucible_harness import analyse
-
-again = json.loads(json.dumps(analyse(".").to_dict()))
-assert again == analysis, "analysis.json is not what the journal gives"
-print("analysis.json follows from the journal")"""
-
-_PAIRED = """\
-from crucible_bench import compare_paired
-
-
-def scores(condition, metric):
-    \"\"\"One number per item and repeat, failures counted as wrong.\"\"\"
-    mine = [row for row in rows if row["condition"] == condition]
-    items = sorted({row["item"] for row in mine})
-    repeats = 1 + max(int(row["repeat"]) for row in mine)
-    table = np.full((len(items), repeats), np.nan)
-    for row in mine:
-        value = row[metric] if row["status"] == "ok" else "0"
-        if value != "":
-            table[items.index(row["item"]), int(row["repeat"])] = float(value)
-    return table[:, 0] if repeats == 1 else table
-
-
-for result in analysis["hypotheses"] + analysis["exploratory"]:
-    hypothesis, contrast = result["hypothesis"], result["contrast"]
-    if contrast["kind"] != "difference" or hypothesis["metric"] != "accuracy":
-        continue
-    c = compare_paired(
-        scores(hypothesis["control"], "accuracy"), scores(hypothesis["treatment"], "accuracy"),
-        confidence=contrast["confidence"],
-    )
-    assert np.isclose(c.difference, contrast["estimate"], atol=1e-12)
-    if contrast["interval"] is not None:
-        ends = [c.confidence_interval.low, c.confidence_interval.high]
-        assert np.allclose(ends, contrast["interval"], atol=1e-9)
-    if contrast["p_value"] is not None:
-        assert np.isclose(c.p_value, contrast["p_value"], atol=1e-12)
-    print(hypothesis["id"], "-", c.apa())"""
+from crucible_harness.report.notebook_code import CONTRASTS, DERIVE, LOAD, SCORES
 
 
 def render(report: Report) -> str:
@@ -75,14 +26,15 @@ def render(report: Report) -> str:
     if report.explorer is None:  # not of a run: there is nothing to compute again
         cells.append(new_code_cell("import json"))
     else:
-        cells.append(new_code_cell(_LOAD))
+        cells.append(new_code_cell(LOAD))
         cells.append(
             new_markdown_cell(
-                "The next two cells derive every number again: first all of them from the journal, "
-                "then the differences in accuracy from the table of results alone."
+                "The next cells derive every number again: first all of them from the journal, "
+                "then each hypothesis from the table of results, by crucible_bench."
             )
         )
-        cells += [new_code_cell(_RECOMPUTE), new_code_cell(_PAIRED)]
+        cells.append(new_code_cell(DERIVE))
+        cells += [new_code_cell(SCORES), new_code_cell(CONTRASTS)]
     for section in report.sections:
         cells.append(new_markdown_cell(_text(section)))
         cells += [
