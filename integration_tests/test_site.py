@@ -130,9 +130,13 @@ def test_a_guide_that_the_front_page_does_not_name_stands_last(tmp_path):
 
 def test_docstrings_become_clean_restructuredtext():
     docstrings = _part_of_the_site("docstrings")
-    assert docstrings.numbers(["a rule [1]_", ".. [1] A. Author"]) == [
+    cited = ["a rule [1]_", "", ".. [1] A. Author, A long title,", "       1927.", "    .. [2] B."]
+    assert docstrings.numbers(cited) == [
         "a rule \\[1]",
-        "* \\[1] A. Author",
+        "",
+        "* \\[1] A. Author, A long title,",
+        "  1927.",
+        "    * \\[2] B.",
     ]
     assert docstrings.bars(["|d| > 0"]) == ["\\|d\\| > 0"]
     tree = docstrings.trees(["Errors.", "", "Root", "    Leaf  a call failed"])
@@ -189,6 +193,12 @@ def test_search_finds_pages_and_names_without_a_network(site, page, words, expec
     result.click()
     assert not page.url.endswith("search.html")
     assert page.locator("h1").first.is_visible()
+
+
+def test_a_block_that_is_a_file_says_its_name(site, page):
+    page.goto((site / "docs" / "how-to" / "ci.html").as_uri())
+    captions = page.locator(".code-block-caption").all_inner_texts()
+    assert [caption.strip() for caption in captions] == ["gate.toml", "gate.py", "recorded.toml"]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -13,8 +13,19 @@ def numbers(lines: list[str]) -> list[str]:
 
     A page holds many docstrings, and a footnote's number must be unique in a page.
     """
-    lines = [re.sub(r"^(\s*)\.\. \[(\d+)\] ", r"\1* \\[\2] ", line) for line in lines]
-    return [re.sub(r"\[(\d+)\]_", r"\\[\1]", line) for line in lines]
+    result: list[str] = []
+    within: int | None = None  # a reference that stands as far to the right
+    for line in lines:
+        begun = re.match(r"(\s*)\.\. \[(\d+)\] ", line)
+        if begun:
+            within = len(begun[1])
+            line = f"{begun[1]}* \\[{begun[2]}] {line[begun.end() :]}"
+        elif within is not None and line.strip() and line.startswith(" " * (within + 1)):
+            line = f"{' ' * (within + 2)}{line.strip()}"
+        else:
+            within = None
+        result.append(re.sub(r"\[(\d+)\]_", r"\\[\1]", line))
+    return result
 
 
 def bars(lines: list[str]) -> list[str]:
