@@ -90,14 +90,15 @@ async def test_there_are_as_many_trained_values_as_described():
 
 def test_the_tiny_model_learns_the_demo_task(tmp_path):
     experiment = create_experiment("tiny", TINY, backend=backend(), directory=tmp_path)
-    report = train_sync(experiment, demo_findings(400), epochs=2, batch_size=8)
-    assert report.backend == "peft"
+    report = train_sync(experiment, demo_findings(400), epochs=8, batch_size=16)
+    # Bars: published with the design for 200 updates of 16
+    assert (report.backend, report.steps) == ("peft", 200)
     assert (report.device, report.dtype, report.peak_memory_bytes) == ("cpu", "float32", None)
     assert report.loss_first >= 5.4  # ln 260 = 5.561 is uniform
-    assert report.loss_final <= 0.2
+    assert report.loss_final <= 0.05
     assert set(report.versions) >= {"torch", "transformers", "peft"}
     evaluation = evaluate_sync(
-        experiment, demo_findings(16, held_out=True), max_tokens=60,
+        experiment, demo_findings(50, held_out=True), max_tokens=48, batch_size=50,
         schema=JsonSchema(findings_schema()),
     )  # fmt: skip
     assert evaluation.delta["schema_compliance"].base == 0.0
@@ -111,6 +112,15 @@ def test_the_tiny_model_learns_the_demo_task(tmp_path):
 async def test_a_frozen_head_is_refused_since_it_would_not_learn(changes):
     with pytest.raises(UnsupportedOptionError, match="does not learn with a frozen head"):
         await backend().create(config(**changes), seed=0)
+
+
+def test_a_frozen_head_would_indeed_not_learn(tmp_path, monkeypatch):
+    monkeypatch.setattr(PeftBackend, "_check", lambda self, config: None)
+    frozen = {**TINY, "modules_to_save": []}
+    experiment = create_experiment("frozen", frozen, backend=backend(), directory=tmp_path)
+    report = train_sync(experiment, demo_findings(400), epochs=2, batch_size=8)
+    assert report.steps == 100
+    assert report.loss_final > 4  # the same with a head that learns: below .2
 
 
 class Killed(BaseException):
@@ -699,6 +709,47 @@ async def test_a_step_that_runs_out_of_memory_is_repeated_once_with_less(error, 
     assert [(s.loss, s.grad_norm) for s in ours] == [(s.loss, s.grad_norm) for s in theirs]
     assert tries == [False, False, True, True, True, True]
     assert session.notes == ("gradient checkpointing was switched on: memory ran out without it",)
+
+
+def test_a_run_that_runs_out_of_memory_has_the_history_of_one_that_computes_layers_again(
+    tmp_path, monkeypatch
+):
+    class Scarce(PeftBackend):
+        """A device on which the first update fits no more, unless layers are computed again."""
+
+        async def create(self, config, /, *, seed):
+            session = await super().create(config, seed=seed)
+            real = session._adapted.logits
+
+            def scarce(rows):
+                logits = real(rows)
+                if not session._updating._recompute and torch.is_grad_enabled():
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                return logits
+
+            monkeypatch.setattr(session._adapted, "logits", scarce)
+            return session
+
+    reports = []
+    for one in (
+        backend(gradient_checkpointing=True),
+        Scarce(threads=1, device="cpu"),
+        Scarce(threads=1, device="cpu", gradient_checkpointing=True),
+    ):
+        experiment = create_experiment(
+            "scarce", {**TINY, "dropout": 0.1}, backend=one, directory=tmp_path / f"{len(reports)}"
+        )
+        reports.append(train_sync(experiment, demo_findings(32), epochs=1, batch_size=4))
+    lean, switched, asked = reports
+    for report in (switched, asked):
+        assert [(r.loss, r.grad_norm) for r in report.history] == [
+            (r.loss, r.grad_norm) for r in lean.history
+        ]
+        assert report.checkpoints[-1].sha256 == lean.checkpoints[-1].sha256
+    assert (lean.warnings, asked.warnings) == ((), ())
+    assert switched.warnings == (
+        "gradient checkpointing was switched on: memory ran out without it",
+    )
 
 
 async def test_out_of_memory_is_told_where_nothing_is_left_to_try(monkeypatch):

@@ -104,7 +104,7 @@ class TinkerSession:
         data = []
         for i, example in enumerate(batch):
             parts = [t.coefficient * w[i] for t, w in zip(terms, each, strict=True)]
-            data.append(_datum(example, np.sum(parts, axis=0)))
+            data.append(_datum(example, sum(parts[1:], parts[0])))
         adam = types.AdamParams(
             learning_rate=update.learning_rate,
             beta1=update.betas[0],
@@ -126,7 +126,7 @@ class TinkerSession:
             for weights in each
         ]
         total = math.fsum(t.coefficient * v for t, v in zip(terms, values, strict=True))
-        targets = sum(len(e.targets()) for e in batch)
+        targets = sum(map(len, each[0]))
         if not math.isfinite(total):
             return StepResult(
                 loss=None,
@@ -295,8 +295,9 @@ async def _training(
 
 def _shares(term: Term, batch: Sequence[Example]) -> list[NDArray[np.float64]]:
     """Return each example's weights of its targets as shares of those of the whole batch."""
-    whole = term.total(batch)
-    return [term.weights([example]) / whole for example in batch]
+    each = [term.weights([example]) for example in batch]
+    whole = math.fsum(w for part in each for w in part.tolist())
+    return [part / whole for part in each]
 
 
 def _datum(example: Example, weights: NDArray[np.float64]) -> tinker.Datum:
