@@ -51,6 +51,11 @@ def test_quickstart_is_a_real_experiment(tmp_path):
     assert kinds.count("system:model_call") == 24
     again = crucible("quickstart", "--items", "4", "--directory", tmp_path, "--json")
     assert json.loads(again.stdout)["calls_sent"] == 0
+    verified = crucible("verify", folder, "--json")
+    assert verified.returncode == 0, verified.stdout
+    checked = {check["name"]: check["ok"] for check in json.loads(verified.stdout)["checks"]}
+    assert {"journal", "analysis", "replay", "report.html", "report.ipynb"} <= set(checked)
+    assert all(checked.values())  # nothing was left unchecked
 
 
 @contextmanager

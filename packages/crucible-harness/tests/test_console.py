@@ -188,6 +188,35 @@ def test_every_line_that_the_pages_show_works(at_desk, runs):
         assert crucible(*words), line
 
 
+# What a person sees, 72 columns wide. Numbers are digits of 0 here: what they are is tested elsewhere.
+SCREENS = (
+    "estimate exp.toml --no-pilot", "plan exp.toml --hypothesis h1 --pilot RUN", "status RUN",
+    "verify RUN", "compare RUN OTHER --hypothesis h1", "cite RUN --style apa",
+    "resume RUN --format md", "import scores.csv --format md", "doctor --help",
+)  # fmt: skip
+
+
+def test_what_a_person_sees_is_what_was_drawn(at_desk, runs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "72")
+    monkeypatch.setenv("TERMINAL_WIDTH", "72")  # of typer's help
+    places = {"RUN": str(runs[0]), "OTHER": str(runs[1])}
+    seen = []
+    for line in SCREENS:
+        shown = crucible(*[places.get(word, word) for word in shlex.split(line)])
+        seen.append(f"$ crucible {line}\n{drawn(shown, at_desk)}")
+    assert "\n".join(seen) == (HERE / "screens.txt").read_text(encoding="utf-8")
+
+
+def drawn(shown: str, folder: Path) -> str:
+    """Return what was shown without places, digests and numbers."""
+    shown = re.sub(rf"(?:{re.escape(str(folder))}|runs)/\S+", "PLACE", shown)
+    shown = re.sub(r"\b(?=\w*\d)[0-9a-f]{8,64}\b", "DIGEST", shown)
+    lines = re.sub(r"\d+", "0", shown).splitlines()
+    # Whether a second lay between two runs, and which reports other tests wrote, is not asked here.
+    lines = [line for line in lines if not re.match(r"begun: |ok +report\.", line)]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
 # Keys that scripts may rely on.
 SCHEMAS: dict[str, tuple[str, ...]] = {
     "estimate exp.toml --no-pilot": ("calls", "cost_high", "cost_low", "per_condition", "schema"),

@@ -105,10 +105,13 @@ def read_experiment(
     base = Path(origin["directory"])
     overrides = origin["overrides"]
     try:
+        reference = None if dataset is not None else _dataset(table.dataset, base, overrides)
+        items = dataset if reference is None else reference.load()
+        assert items is not None
         models = _Models(table, base, table.seed, open_model)
         experiment = Experiment(
             table.name,
-            dataset=dataset or _dataset(table.dataset, base, overrides),
+            dataset=items,
             conditions=[_condition(c, models, base) for c in table.conditions],
             metrics=table.metrics,
             seed=table.seed,
@@ -132,6 +135,7 @@ def read_experiment(
             description=table.description,
             origin=origin,
         )
+        experiment.dataset_ref = reference
     except (ValueError, FileNotFoundError) as error:
         raise ConfigError(name, (str(error),)) from error
     options = RunOptions(

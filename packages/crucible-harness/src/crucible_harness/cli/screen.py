@@ -27,6 +27,7 @@ def show(result: "RunResult", files: Mapping[Format, Path]) -> None:
         console.soft_wrap = False
         out(screen(load_run(result.path), result.analysis))
         out()
+        console.soft_wrap = True  # a path in two lines could not be copied
     cells = f"{result.finished:,} of {result.planned:,} cells finished"
     if result.failed:
         cells += f", {result.failed:,} of them failed"
