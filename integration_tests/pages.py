@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def commands(text: str) -> list[tuple[str, str]]:
             assert found, f"a console block must begin with a command, got {line!r}"
             found[-1] = (found[-1][0], found[-1][1] + line + "\n")
     return found
+
+
+def key(page: Path, block: Block) -> tuple[str, str]:
+    """Return what a list knows a block by: its page and its first line."""
+    return page.relative_to(ROOT).as_posix(), block.text.strip().splitlines()[0]
+
+
+def lines(text: str) -> Iterator[str]:
+    """Yield each command of a console block without prompt, comment and `uv run`."""
+    for command, _ in commands(text):
+        for part in command.partition("  #")[0].split(" && "):
+            yield re.sub(r"^uv run (--group \w+ )?(?=\w|\.)", "", part.strip())
 
 
 def says(shown: str, printed: str, *, numbers_vary: bool = False) -> bool:

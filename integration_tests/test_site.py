@@ -167,6 +167,17 @@ def test_the_reference_has_every_public_name_of_a_package_with_its_text(site, na
     assert not re.search(r"\[\d+\]_|~(typing|collections|crucible_)|(?<!\w)0x[0-9a-f]{8}", html)
 
 
+def test_the_list_of_the_reference_leads_to_every_name_at_a_root(site):
+    found = Links()
+    found.feed((site / "docs" / "reference" / "index.html").read_text(encoding="utf-8"))
+    names = {
+        f"{name}.html#crucible_{name}.{public}"
+        for name in PACKAGES
+        for public in __import__(f"crucible_{name}").__all__
+    }
+    assert names <= set(found.links)
+
+
 def test_a_reader_follows_the_navigation_from_the_front_page(site, page):
     page.goto((site / "index.html").as_uri())
     page.wait_for_url("**/docs/index.html")

@@ -80,7 +80,7 @@ class WithinThePackage(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         """Give each reference to a Python name its full name."""
         docname = self.env.docname
-        if not docname.startswith("docs/reference/"):
+        if not docname.startswith("docs/reference/") or docname.endswith("/index"):
             return
         package = "crucible_" + docname.rpartition("/")[2]
         known = self.env.domains.python_domain.objects

@@ -1,4 +1,4 @@
-"""The directive `reference`: the public names of a package, from its docstrings.
+"""The directives `reference` and `reference-list`: public names, from their docstrings.
 
 Public is what the package's root offers, and the modules that its README or a guide speaks of.
 """
@@ -57,6 +57,28 @@ def kind(thing: object) -> str:
     return "autofunction" if inspect.isroutine(thing) else "autodata"
 
 
+def links(module: ModuleType, offered: list[str]) -> str:
+    """Return links to names, in one line."""
+    return ", ".join(f":py:obj:`~{module.__name__}.{name}`" for name in offered)
+
+
+class ReferenceList(SphinxDirective):
+    """`.. reference-list::` of package and page: each with what it is for and its names."""
+
+    has_content = True
+
+    def run(self) -> list:
+        """Write a definition list."""
+        lines = []
+        for package in self.content:
+            module = importlib.import_module(package)
+            about = (module.__doc__ or "").strip().splitlines()[0]
+            page = package.removeprefix("crucible_")
+            offered = links(module, module.__all__)
+            lines += [f":doc:`{package} <{page}>`", f"   {about}", "", f"   {offered}", ""]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 class Reference(SphinxDirective):
     """`.. reference:: crucible_bench`."""
 
@@ -65,22 +87,28 @@ class Reference(SphinxDirective):
     def run(self) -> list:
         """Write what a person would, and let autodoc read it."""
         package = importlib.import_module(self.arguments[0])
-        lines = [f".. automodule:: {package.__name__}", "   :no-members:", ""]
         shown: set[int] = set()
+        body: list[str] = []
         for name in package.__all__:
             shown.add(id(getattr(package, name)))
-            lines += self.entry(package, name)
+            body += self.entry(package, name)
+        sections: list[str] = []
         for path in modules(package.__name__):
             module = importlib.import_module(path)
             there = names(module, shown=shown)
             if not there:
                 continue
-            lines += [f"``{path}``", "-" * (len(path) + 4), ""]
-            lines += [f".. automodule:: {path}", "   :no-members:", "   :no-index:", ""]
+            sections.append(f"`{path} <#{re.sub('[._]', '-', path)}>`__")
+            body += [f"``{path}``", "-" * (len(path) + 4), ""]
+            body += [f".. automodule:: {path}", "   :no-members:", "   :no-index:", ""]
             for name in there:
                 shown.add(id(getattr(module, name)))
-                lines += self.entry(module, name)
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+                body += self.entry(module, name)
+        lines = [f".. automodule:: {package.__name__}", "   :no-members:", ""]
+        lines += [f"At its root: {links(package, package.__all__)}.", ""]
+        if sections:
+            lines += [f"In modules of their own: {', '.join(sections)}.", ""]
+        return self.parse_text_to_nodes("\n".join(lines + body), allow_section_headings=True)
 
     def entry(self, module: ModuleType, name: str) -> list[str]:
         """Return the lines that document one name."""
@@ -94,4 +122,5 @@ class Reference(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directive known."""
     app.add_directive("reference", Reference)
+    app.add_directive("reference-list", ReferenceList)
     return {"parallel_read_safe": True}

@@ -204,6 +204,13 @@ def test_the_tasks_of_two_runs_of_lm_eval_are_compared_together(tmp_path):
     assert items_of(run, run.conditions[0]).mean() == pytest.approx(0.5625, abs=1e-9)
 
 
+def test_a_log_that_is_named_twice_is_read_once(tmp_path):
+    (samples,) = LM_EVAL[0].glob("samples_*")
+    run = load_run(import_logs([samples, *LM_EVAL, *LM_EVAL], directory=tmp_path))
+    assert run.conditions == ("smollm2-135m plain", "smollm2-135m hinted")
+    assert len(run.cells) == 32
+
+
 def test_the_tasks_of_a_single_run_are_what_is_compared(tmp_path):
     run = load_run(import_logs([of_two_tasks(LM_EVAL[0], tmp_path / "plain")], directory=tmp_path))
     assert len(run.conditions) == 2

@@ -29,8 +29,9 @@ def read_logs(paths: Sequence[Path | str]) -> list[ForeignLog]:
     ForeignLogError
         If a file is truncated, of another version, or of no tool that can be read.
     """
-    files = (file for path in paths for file in _files(Path(path)))
-    return tasks_together([(file, log) for file in files for log in _read(file)])
+    # A file that is named twice, or by its folder as well, is one log.
+    files = {file.resolve(): file for path in paths for file in _files(Path(path))}
+    return tasks_together([(file, log) for file in files.values() for log in _read(file)])
 
 
 def _read(file: Path) -> list[ForeignLog]:
