@@ -64,6 +64,7 @@ def compilations(monkeypatch):
 
 async def test_compiled_layers_learn_what_the_others_do_at_any_length(compilations):
     loss = composite({"cross_entropy": 1.0, "kl": 0.1})  # goes through them without adapter too
+    before = torch.get_rng_state()
     plain, quick = await open_session(), await open_session(compile=True)
     assert compilations == []  # not before they are used
     for length in (1, 2, 5, 3):
@@ -75,6 +76,7 @@ async def test_compiled_layers_learn_what_the_others_do_at_any_length(compilatio
         # Other lengths need no other graph, nor does the second layer of a kind.
         assert 1 <= len(compilations) <= 4
     assert "the layers were compiled" in quick.notes[0]
+    assert torch.equal(torch.get_rng_state(), before)
     pairs = zip(
         await quick.forward(batch_for(quick)), await plain.forward(batch_for(plain)), strict=True
     )
