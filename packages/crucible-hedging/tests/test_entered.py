@@ -150,6 +150,24 @@ async def test_a_hedger_is_entered_once(stage):
         await hedger.__aenter__()
 
 
+async def test_sessions_of_a_hedger_are_entered_as_often_as_one_likes_and_share_its_figures(stage):
+    policy = Recording(0.1)
+    hedger = Hedger(policy, budget=free(), explore=1.0)
+    for _ in range(2):
+        async with hedger.session() as session:
+            outcome = await session(stage.call((1.0, "slow"), (0.05, "quick")))
+            assert outcome.attempts[0].status == "running"
+    assert (hedger.statistics().requests, hedger.statistics().backups) == (2, 2)
+    assert policy.seen.count((0, 1.0, False)) == 2  # the beaten primaries ran to their end
+    assert (
+        len((await hedger(stage.call((0.01, "a")))).attempts) == 1
+    )  # a session that was left closes nothing
+    async with hedger, hedger.session() as session:
+        await session(stage.call((0.01, "a")))
+    with pytest.raises(HedgerClosedError, match="no more sessions"):
+        hedger.session()
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [

@@ -1,6 +1,5 @@
 """The hedgers of a run, entered: beaten calls may run to their end, and the effect be measured."""
 
-import copy
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -15,7 +14,8 @@ class Hedgers:
     Notes
     -----
     A hedger of `crucible_hedging` can be entered once, and an experiment be run many times: what is
-    entered is a shallow copy, which shares delays, budget and figures with the hedger itself.
+    entered is a `session()` of it, which shares delays, budget and figures with the hedger itself.
+    A hedger that has no sessions is used as it is.
     """
 
     def __init__(self) -> None:
@@ -26,13 +26,9 @@ class Hedgers:
         """Enter every hedger inside these models; on leaving, beaten calls may end."""
         async with AsyncExitStack() as stack:
             for hedger in _inside(models):
-                if id(hedger) in self._entered or not hasattr(hedger, "__aenter__"):
+                if id(hedger) in self._entered or not hasattr(hedger, "session"):
                     continue
-                mine = copy.copy(hedger)
-                try:
-                    await stack.enter_async_context(mine)
-                except RuntimeError:
-                    continue  # its owner has entered it, around the run
+                mine = await stack.enter_async_context(hedger.session())
                 # The hedger is kept beside it: an id may be used again once its object is gone.
                 self._entered[id(hedger)] = hedger, mine
             try:

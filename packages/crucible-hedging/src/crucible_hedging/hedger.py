@@ -1,5 +1,6 @@
 """The object to keep: policies per key, one budget, and what it all did."""
 
+import copy
 import functools
 import itertools
 import random
@@ -303,6 +304,23 @@ class Hedger:
             recorder=recorder,
             pairing=ShadowPairing(self._shadow) if shadow and self._shadow is not None else None,
         )
+
+    def session(self) -> "Hedger":
+        """Return a hedger to enter, with the same delays, budget, settings and figures.
+
+        A hedger can be entered once. What is done many times with one hedger, such as a run of an
+        experiment, enters a session of it each time: `async with hedger.session() as hedger`.
+
+        Raises
+        ------
+        HedgerClosedError
+            If the hedger was left.
+        """
+        if self._left:
+            raise HedgerClosedError("a hedger that was left has no more sessions")
+        other = copy.copy(self)
+        other._track, other._thread = None, None
+        return other
 
     async def __aenter__(self) -> Self:
         """Open the task group and start the timer that all requests of this event loop share."""
