@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from virtual import virtually
 from worlds import Replay, simulated, sums
 
 from crucible_harness import Condition, Experiment, analyse, resume, resume_sync, run, run_sync
@@ -327,6 +329,24 @@ def test_a_second_interrupt_cancels_what_is_in_flight_and_the_run_can_be_resumed
     assert out.split() == ["interrupted", "2", "3", "0"], error
     out, error = start(program, tmp_path / "runs", tmp_path / "log").communicate(timeout=120)
     assert out.split() == ["complete", "6", "4", "0"], error
+
+
+class Noon:
+    def time_ns(self) -> int:
+        return 1_772_366_400_000_000_000  # date -u -d 2026-03-01T12:00:00Z +%s
+
+
+def test_with_a_clock_of_its_own_a_run_is_written_down_to_the_byte_again(replayed, options):
+    # In virtual time, and without the moment of a machine, equal runs have equal journals.
+    def rows(name: str) -> list[tuple[object, ...]]:
+        at = replace(options, directory=options.directory / name, clock=Noon(), concurrency=1)
+        result, _ = virtually(replayed({"a": "1101", "b": "1011"}), at)
+        manifest = json.loads((result.path / "manifest.json").read_text())
+        assert manifest["started"] == manifest["ended"] == "2026-03-01T12:00:00+00:00"
+        with sqlite3.connect(result.path / "journal.sqlite") as db:
+            return [row for t in ("calls", "events") for row in db.execute(f"SELECT * FROM {t}")]
+
+    assert rows("one") == rows("two")
 
 
 def test_the_manifest_tells_uncommitted_code_apart(tmp_path, options, vote, monkeypatch):

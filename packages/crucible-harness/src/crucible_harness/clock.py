@@ -1,6 +1,7 @@
 """The time of day, for what is written down about a run."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,6 +17,7 @@ class Clock(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class SystemClock:
     """The clock of this machine."""
 

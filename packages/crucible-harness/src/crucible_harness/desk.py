@@ -1,6 +1,5 @@
 """What all cells of a run share: the journal, the ledger, the limits, and when to send no more."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from crucible_ensemble import Completion, Model
+from crucible_harness.clock import Clock, SystemClock
 from crucible_harness.errors import HarnessError
 from crucible_harness.errors_policy import Retries
 from crucible_harness.fingerprints import structure
@@ -67,6 +67,7 @@ class Desk:
     retries: Retries
     hooks: HookCaller
     fatal: frozenset[str]
+    clock: Clock = field(default_factory=SystemClock)
     share_responses: bool = True
     halted: bool = False
     waiting: set[anyio.CancelScope] = field(default_factory=set)
@@ -97,7 +98,7 @@ class Desk:
         """Return the time (ns since 1970): differences are those of the event loop's clock."""
         elapsed = round(self.now() * 1e9)
         if self._epoch_ns is None:
-            self._epoch_ns = time.time_ns() - elapsed
+            self._epoch_ns = self.clock.time_ns() - elapsed
         return self._epoch_ns + elapsed
 
     async def notify(self, kind: str, **detail: Any) -> None:

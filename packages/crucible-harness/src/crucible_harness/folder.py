@@ -9,12 +9,12 @@ import re
 import secrets
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from crucible_harness.clock import SystemClock, utc
+from crucible_harness.clock import Clock, SystemClock, utc
 from crucible_harness.errors import JournalWriteError, NotARunError
 from crucible_harness.experiment import Experiment, canonical
 from crucible_harness.files import replace_file
@@ -31,6 +31,7 @@ class Folder:
     """Paths of one run."""
 
     path: Path
+    clock: Clock = field(default_factory=SystemClock, compare=False)
 
     @property
     def journal(self) -> Path:
@@ -57,6 +58,10 @@ class Folder:
         except (OSError, ValueError) as error:
             raise NotARunError(f"{str(self.path)!r} holds no run: {error}") from error
         return found
+
+    def now(self) -> str:
+        """Return the time in UTC, for the manifest."""
+        return utc(self.clock)
 
     def update(self, **facts: Any) -> None:
         """Add facts to the manifest."""
@@ -114,7 +119,8 @@ class Folder:
                         f"`journal` must be where the run was begun "
                         f"({kept or self.journal.name}), got {shown}"
                     )
-                self.update(resumes=[*manifest["resumes"], now()], ended=None, status="running")
+                resumes = [*manifest["resumes"], self.now()]
+                self.update(resumes=resumes, ended=None, status="running")
                 return
             self._write("items.jsonl", items_file(experiment))
             self._write("design.json", _pretty(experiment.frozen))
@@ -122,7 +128,8 @@ class Folder:
             file = _file_of(experiment)
             if file is not None:
                 self._write("design.toml", file)
-            self._write("manifest.json", _pretty(_manifest(experiment, journal=shown)))
+            manifest = _manifest(experiment, journal=shown, started=self.now())
+            self._write("manifest.json", _pretty(manifest))
         except OSError as error:
             raise JournalWriteError(f"cannot write {str(self.path)!r}: {error}") from error
 
@@ -130,10 +137,13 @@ class Folder:
         replace_file(self.path / name, text)
 
 
-def folder_of(experiment: Experiment, directory: Path | str) -> Folder:
+def folder_of(
+    experiment: Experiment, directory: Path | str, *, clock: Clock | None = None
+) -> Folder:
     """Return the folder of an experiment: its name, and the first digits of its digest."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment.name).strip(".-") or "experiment"
-    return Folder(Path(directory) / f"{name[:80]}-{experiment.digest[:8]}")
+    path = Path(directory) / f"{name[:80]}-{experiment.digest[:8]}"
+    return Folder(path, clock or SystemClock())
 
 
 def items_file(experiment: Experiment) -> bytes:
@@ -167,7 +177,7 @@ def _schedule(experiment: Experiment) -> str:
     return text.getvalue()
 
 
-def _manifest(experiment: Experiment, *, journal: str | None) -> dict[str, Any]:
+def _manifest(experiment: Experiment, *, journal: str | None, started: str) -> dict[str, Any]:
     commit, dirty = git_state()
     origin = experiment.origin
     return {
@@ -178,7 +188,7 @@ def _manifest(experiment: Experiment, *, journal: str | None) -> dict[str, Any]:
         "journal": journal,
         "seed": experiment.seed,
         "status": "running",
-        "started": now(),
+        "started": started,
         "resumes": [],
         "ended": None,
         "versions": {f"crucible-{name}": package_version(f"crucible-{name}") for name in PACKAGES},
@@ -240,7 +250,7 @@ def _git(*words: str) -> bytes | None:
 
 
 def now() -> str:
-    """Return the time in UTC, for the manifest."""
+    """Return this machine's time in UTC, for a manifest that no run writes."""
     return utc(SystemClock())
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from crucible_harness.chain import broken_row
+from crucible_harness.clock import Clock, SystemClock
 from crucible_harness.errors import (
     DesignMismatchError,
     JournalCorruptError,
@@ -77,6 +77,7 @@ class Journal:
         durability: Durability = "process",
     ) -> None:
         self.failure: JournalWriteError | None = None
+        self.clock: Clock = SystemClock()
         self._store = open_store(
             where, folder=folder, durability=durability, create=design is not None
         )
@@ -212,7 +213,7 @@ class Journal:
     async def note(self, kind: str, **detail: Any) -> None:
         """Write down an event; where that fails, nothing is lost but the note."""
         if self.failure is None:
-            row = (self.digest, kind, time.time_ns(), storable(line(detail)))
+            row = (self.digest, kind, self.clock.time_ns(), storable(line(detail)))
             try:
                 await self._append("events", row)
             except JournalWriteError as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crucible_harness.clock import Clock, SystemClock
 from crucible_harness.errors_policy import ErrorPolicy, Retries
 from crucible_harness.hooks import Hooks
 from crucible_harness.ledger import Budget
@@ -64,6 +65,8 @@ class RunOptions:
         "auto" is a bar on a terminal, else a line now and then.
     confirm : function of an Estimate, optional
         Asked before the first call, with the bounds of the price book; False ends the run.
+    clock : Clock
+        Tells the times that are written down; the machine's by default.
     allow_dirty : bool
         False refuses to begin where the working tree has uncommitted changes, or is none.
     """
@@ -87,6 +90,7 @@ class RunOptions:
     prereg: Path | str | None = None
     progress: Progress = "auto"
     confirm: "Callable[[Estimate], bool] | None" = None
+    clock: Clock = field(default_factory=SystemClock)
     allow_dirty: bool = True
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from crucible_harness.options import Budget, RunOptions
 # They belong to one call and not to the experiment: arguments of `run`, and of the command.
 _OF_THE_CALL = (
     "directory", "journal", "hooks", "executor", "retry_failed", "telemetry", "prereg", "progress",
-    "confirm", "allow_dirty",
+    "confirm", "clock", "allow_dirty",
 )  # fmt: skip
 _IN_OPTIONS = ("concurrency", "timeout_s", "deadline_s", "durability", "trace")
 _DEFAULT_OF_A_FILE = {"trace": True}  # a file's run is drawn, one from Python only on request

@@ -15,7 +15,7 @@ from crucible_harness.dispatch import Dispatch
 from crucible_harness.errors import NotARunError
 from crucible_harness.estimate import confirmed
 from crucible_harness.experiment import Experiment
-from crucible_harness.folder import Folder, folder_of, now
+from crucible_harness.folder import Folder, folder_of
 from crucible_harness.hooks import HookCaller
 from crucible_harness.journal import Journal, Key
 from crucible_harness.options import RunOptions
@@ -163,7 +163,7 @@ async def _start(experiment: Experiment, options: RunOptions, *, items: int | No
     prereg.check(experiment, options.prereg)
     refuse_unknown_prices(experiment, options.budget)
     check_slo(options.slo, [condition.name for condition in experiment.conditions])
-    folder = folder_of(experiment, options.directory)
+    folder = folder_of(experiment, options.directory, clock=options.clock)
     folder.prepare(experiment, journal=options.journal, allow_dirty=options.allow_dirty)
     journal = folder.open_journal(
         design=experiment.frozen, url=options.journal, durability=options.durability
@@ -232,7 +232,7 @@ async def _run(
         raise journal.failure
     folder.update(
         status=_how(ended, desk, whole=items is None),
-        ended=now(),
+        ended=folder.now(),
         possibly_billed=[key.to_dict() for key in journal.possibly_billed()],
         hook_errors=hooks.errors,
     )

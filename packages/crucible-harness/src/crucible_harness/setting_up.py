@@ -33,8 +33,10 @@ def desk_of(
             condition=key.condition, item=key.item, model="", status="lost", bill_usd=None,
             reserved_usd=reserved,
         )  # fmt: skip
+    journal.clock = options.clock
     return Desk(
         journal=journal,
+        clock=options.clock,
         ledger=ledger,
         prices=Prices({} if options.budget is None else options.budget.assume_price),
         providers=Providers(options.per_provider, concurrency=options.concurrency),
