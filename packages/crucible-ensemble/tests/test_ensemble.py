@@ -235,6 +235,18 @@ async def test_a_hedged_answer_pays_for_the_copy_that_was_cancelled():
     assert completion.latency_s >= 0.5
 
 
+async def test_a_race_is_carried_out_by_another_hedger_on_request():
+    class First:
+        async def race(self, calls, /, *, key=None):
+            return await calls[0](), 0
+
+    raced = hedged(says("1", "a"), hedger=Everybody(), backups=[says("2", "b")])
+    other = raced.with_hedger(First())
+    assert (await other.generate("?")).text == "1"
+    assert (other.name, other.members()) == (raced.name, raced.members())
+    assert isinstance(raced.hedger, Everybody)  # the race itself is as it was
+
+
 async def test_a_cancelled_call_to_another_model_has_no_known_price():
     import anyio
 

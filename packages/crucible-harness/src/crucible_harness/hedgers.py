@@ -4,9 +4,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-# Where a model that races keeps its hedger.
-_PLACE = "_hedger"
-
 
 class Hedgers:
     """Hedgers that are entered for as long as a run lasts.
@@ -36,16 +33,15 @@ class Hedgers:
             finally:
                 self._entered.clear()
 
-    def give_to(self, race: Any) -> None:
-        """Have a model that races do so by the entered copy of its hedger."""
-        found = self._entered.get(id(getattr(race, _PLACE, None)))
-        if found is not None:
-            setattr(race, _PLACE, found[1])
+    def given(self, race: Any) -> Any:
+        """Return a model that races, carried out by the entered session of its hedger."""
+        found = self._entered.get(id(getattr(race, "hedger", None)))
+        return race if found is None else race.with_hedger(found[1])
 
 
 def _inside(models: Iterable[Any]) -> Iterator[Any]:
     for model in models:
-        hedger = getattr(model, _PLACE, None)
+        hedger = getattr(model, "hedger", None)
         if getattr(model, "races", False) and hedger is not None:
             yield hedger
         members = getattr(model, "members", None)

@@ -322,6 +322,4 @@ def through_journal(model: Model, desk: Desk, used: Used, copy: int = 0) -> Mode
             for n, member in enumerate(members())
         ]
     )
-    if races:
-        desk.hedgers.give_to(made)
-    return made
+    return desk.hedgers.given(made) if races else made

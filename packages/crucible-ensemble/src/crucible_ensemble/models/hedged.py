@@ -47,6 +47,17 @@ class HedgedModel:
         if known:  # what one of them lacks, the race lacks
             self.supports = frozenset.intersection(*known) - {"stream"}
 
+    @property
+    def hedger(self) -> Hedger:
+        """What races the calls."""
+        return self._hedger
+
+    def with_hedger(self, hedger: Hedger) -> "HedgedModel":
+        """Return the same race, carried out by another hedger."""
+        copy = HedgedModel(self._models[0], hedger=hedger, backups=self._models[1:])
+        copy.name = self.name
+        return copy
+
     def members(self) -> Sequence[Model]:
         """Return the models that are called, the primary first."""
         return self._models
