@@ -85,7 +85,9 @@ def design(trained):
             Condition("alone", single, max_tokens=60),
             Condition("vote", ensemble, max_tokens=60),
         ],
-        metrics=[Metric("right", scorer=right, bounds=(0.0, 1.0))],
+        metrics=[
+            Metric("right", scorer=right, higher_is_better=True, unit="share", bounds=(0.0, 1.0))
+        ],
         baseline="alone",
         seed=5,
     )

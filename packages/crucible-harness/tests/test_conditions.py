@@ -187,7 +187,7 @@ def brevity(answered, item):
     return float(len(answered.text) <= 2)
 
 
-BRIEF = Metric("brief", scorer=brevity, unit="share", bounds=(0.0, 1.0))
+BRIEF = Metric("brief", scorer=brevity, higher_is_better=True, unit="share", bounds=(0.0, 1.0))
 
 
 def test_a_scorer_that_fails_leaves_one_score_out_and_keeps_what_was_paid(options):
@@ -228,7 +228,10 @@ def test_a_judge_scores_by_labels_and_its_calls_are_journaled(options):
         "judged",
         dataset=sums(30),
         conditions=[Condition("a", simulated(accuracy=0.6), temperature=0.7)],
-        metrics=["accuracy", Metric("judged", scorer=scorer, unit="share", bounds=(0.0, 1.0))],
+        metrics=[
+            "accuracy",
+            Metric("judged", scorer=scorer, higher_is_better=True, unit="share", bounds=(0.0, 1.0)),
+        ],
         seed=2,
     )
     result = run_sync(experiment, options=options)

@@ -35,15 +35,16 @@ class Hedgers:
 
     def given(self, race: Any) -> Any:
         """Return a model that races, carried out by the entered session of its hedger."""
-        found = self._entered.get(id(getattr(race, "hedger", None)))
+        if not hasattr(race, "with_hedger"):  # it keeps to itself how it races
+            return race
+        found = self._entered.get(id(race.hedger))
         return race if found is None else race.with_hedger(found[1])
 
 
 def _inside(models: Iterable[Any]) -> Iterator[Any]:
     for model in models:
-        hedger = getattr(model, "hedger", None)
-        if getattr(model, "races", False) and hedger is not None:
-            yield hedger
+        if getattr(model, "races", False) and hasattr(model, "with_hedger"):
+            yield model.hedger
         members = getattr(model, "members", None)
         if members is not None:
             yield from _inside(members())

@@ -35,11 +35,11 @@ class Metric:
     """
 
     name: str
-    scorer: Scorer | None = None
     _: KW_ONLY
+    scorer: Scorer | None = None
     reducer: str = "mean"
-    higher_is_better: bool = True
-    unit: str = ""
+    higher_is_better: bool
+    unit: str
     bounds: tuple[float, float] | None = None
 
     @property

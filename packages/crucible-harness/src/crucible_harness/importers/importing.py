@@ -186,7 +186,7 @@ def _metric(name: str, logs: Sequence[ForeignLog], higher_is_better: bool) -> Me
     share = bool(values) and all(0 <= value <= 1 for value in values if value is not None)
     return Metric(
         name.replace(":", "_"),
-        Recorded(name),
+        scorer=Recorded(name),
         higher_is_better=higher_is_better,
         unit="share" if share else "score",
         bounds=(0.0, 1.0) if share else None,
