@@ -170,6 +170,9 @@ def test_every_form_of_the_report_shows_the_same(evaluated, tmp_path):
     ]
     for section in report["sections"]:
         assert all(len(row) == len(section["table"]["columns"]) for row in section["table"]["rows"])
+    assert report["sections"][0]["text"].startswith("100 items, one answer each")
+    said = report["sections"][1]["chart"]["description"]  # for who cannot see the chart
+    assert f"schema_compliance {evaluated.delta['schema_compliance'].difference:+.3f}" in said
     evaluated.to_csv(tmp_path / "items.csv")
     rows = rows_of(tmp_path / "items.csv")
     assert len(rows) == 100

@@ -76,10 +76,11 @@ class EvaluationReport(Record):
 
     def to_report(self) -> dict[str, Any]:
         """Return sections of text and tables, for whoever renders reports."""
+        answers = "one answer" if self.samples == 1 else f"{self.samples} answers"
         sections = [
             {
                 "title": "Metrics",
-                "text": f"{self.n_items} items, {self.samples} answers each, greedy or seeded, by "
+                "text": f"{self.n_items} items, {answers} each, greedy or seeded, by "
                 f"checkpoint {self.checkpoint} of backend {self.backend}.",
                 "table": {"columns": _METRIC_COLUMNS, "rows": self._metric_rows()},
                 "chart": None,
@@ -189,9 +190,11 @@ class EvaluationReport(Record):
             {"metric": name, "difference": d.difference, "low": d.low, "high": d.high}
             for name, d in (self.delta or {}).items()
         ]
+        said = "; ".join(f"{v['metric']} {v['difference']:+.3f}" for v in values)
         y = {"field": "metric", "type": "nominal", "title": None}
         return {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+            "description": f"Differences to {self.compared_to} with their intervals: {said}",
             "data": {"values": values},
             "layer": [
                 {
