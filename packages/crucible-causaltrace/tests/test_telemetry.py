@@ -345,6 +345,14 @@ def test_a_recorded_race_shows_who_called_and_who_won():
     assert vote.metadata["tie_policy"] == "seeded"
 
 
+def test_a_race_that_a_busy_machine_recorded_too_short_keeps_its_calls():
+    # The process stood still between the two clocks that tell when a span starts and how long it is.
+    spans = [s | {"duration_s": 0.025} if s["span_id"] == "h" else s for s in hedged_run()]
+    chain = chain_from_events(spans, task="t")
+    assert (chain["g3"].depends_on, chain["g4"].depends_on) == (("a1",), ("a2",))
+    assert [chain[g].type for g in ("g3", "g4")] == ["system:model_call"] * 2
+
+
 def test_a_race_outside_an_ensemble_is_seen_too():
     spans = [s for s in hedged_run() if s["span_id"] in ("h", "a1", "a2", "g3", "g4")]
     cell = span("crucible.harness.cell", "m3", took=1)

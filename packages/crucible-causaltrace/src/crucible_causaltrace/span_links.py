@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from crucible_causaltrace.event import Event
@@ -79,11 +79,15 @@ def _attach_to_attempts(
 
     A hedger leaves the caller's span the current one, so that an attempt and its call are recorded
     side by side: the calls that start while a hedge runs are its attempts', one each and in order.
+    Where a busy machine had the hedge recorded as shorter than it was, they are those that start
+    before the next hedge does.
     """
     raced: set[int] = set()
-    for hedge in hedges:
+    for hedge, following in zip_longest(hedges, hedges[1:]):
         attempts = [p for p in under.get(hedge, ()) if made[p].type == "system:attempt"]
         begun = [p for p in calls if _starts_within(spans[p], spans[hedge])]
+        if len(begun) < len(attempts):
+            begun = [p for p in calls if hedge < p and (following is None or p < following)]
         if len(attempts) != len(begun):
             continue  # who made which cannot be known
         for attempt, call in zip(attempts, begun, strict=True):

@@ -23,12 +23,25 @@ def screen(run: "RecordedRun", analysis: "Analysis") -> "RenderableType":
     metric = run.metrics[0]
     label = next(iter(next(iter(analysis.conditions.values())).metrics))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    failures = any(summary.failed_by_class for summary in analysis.conditions.values())
-    headers = ["condition", label, "95 % CI", "p50", "p95", "p99", "calls", "cost"]
-    headers += ["failed"] if failures else []
+    summaries = analysis.conditions
+    failures = any(summary.failed_by_class for summary in summaries.values())
+    # What nobody knows of any condition, as of an imported table, has no column.
+    percentiles = [
+        p
+        for p in ("p50", "p95", "p99")
+        if any(summary.latency[p].value is not None for summary in summaries.values())
+    ]
+    calls = any(summary.calls is not None for summary in summaries.values())
+    cost = any(summary.cost_usd is not None for summary in summaries.values())
+    headers = ["condition", label, "95 % CI", *percentiles]
+    headers += [
+        header
+        for header, known in (("calls", calls), ("cost", cost), ("failed", failures))
+        if known
+    ]
     for number, header in enumerate(headers):
         table.add_column(header, justify="left" if number == 0 else "right", no_wrap=True)
-    for name, summary in analysis.conditions.items():
+    for name, summary in summaries.items():
         estimate = summary.metrics[label]
         table.add_row(
             Text(name),
@@ -36,9 +49,9 @@ def screen(run: "RecordedRun", analysis: "Analysis") -> "RenderableType":
             wording.plain(
                 wording.interval("", (estimate.low, estimate.high), unit=metric.unit, signed=False)
             ).replace("[", r"\["),
-            *(seconds("", summary.latency[p].value).text for p in ("p50", "p95", "p99")),
-            count("", summary.calls).text,
-            dollars("", summary.cost_usd).text,
+            *(seconds("", summary.latency[p].value).text for p in percentiles),
+            *([count("", summary.calls).text] if calls else []),
+            *([dollars("", summary.cost_usd).text] if cost else []),
             *([count("", sum(summary.failed_by_class.values())).text] if failures else []),
         )
     parts: list[RenderableType] = [table]
