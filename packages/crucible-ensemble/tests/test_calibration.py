@@ -54,6 +54,17 @@ def test_calibrators_undo_a_known_distortion(method):
         assert fit_calibrator(boast, y).temperature == pytest.approx(2.5, abs=0.1)
 
 
+def test_platt_is_where_the_likelihood_is_largest():
+    # The score equations of logistic regression: residuals sum to 0, alone and times the logit.
+    rng = np.random.default_rng(2)
+    p = rng.beta(5, 2, 400)
+    y = (rng.random(400) < p**2).astype(float)
+    found = fit_calibrator(p, y, method="platt")
+    residuals = np.array([found(q) for q in p]) - y
+    assert residuals.mean() == pytest.approx(0, abs=1e-8)
+    assert (residuals * np.log(p / (1 - p))).mean() == pytest.approx(0, abs=1e-8)
+
+
 FITTED = {
     method: fit_calibrator(STATED, OUTCOMES, method=method, min_pairs=10)
     for method in ("temperature", "platt", "beta", "isotonic")

@@ -118,15 +118,17 @@ def fit_calibrator(
         found = minimize_scalar(lambda t: _loss(z * math.exp(-t), y), bracket=(-1.0, 1.0), tol=1e-12)  # noqa: E501 # fmt: skip
         return Temperature(math.exp(float(found.x)))
     if method == "platt":
-        best = minimize(lambda w: _loss(w[0] * z + w[1], y), [1.0, 0.0], method="BFGS", options={"gtol": 1e-9})  # noqa: E501 # fmt: skip
+        columns = np.stack([z, np.ones_like(z)])
+        best = minimize(_loss_and_slope, [1.0, 0.0], args=(columns, y), jac=True, method="BFGS",
+                        options={"gtol": 1e-9})  # fmt: skip
         return Platt(float(best.x[0]), float(best.x[1]))
     if method == "beta":
         safe = np.clip(p, _EDGE, 1 - _EDGE)
-        up, down = np.log(safe), -np.log1p(-safe)
+        columns = np.stack([np.log(safe), -np.log1p(-safe), np.ones_like(safe)])
         # a and b below 0 would turn the order round.
         best = minimize(
-            lambda w: _loss(w[0] * up + w[1] * down + w[2], y), [1.0, 1.0, 0.0],
-            method="L-BFGS-B", bounds=[(0, None), (0, None), (None, None)],
+            _loss_and_slope, [1.0, 1.0, 0.0], args=(columns, y), jac=True, method="L-BFGS-B",
+            bounds=[(0, None), (0, None), (None, None)], options={"ftol": 1e-12, "gtol": 1e-9},
         )  # fmt: skip
         return Beta(*(float(v) for v in best.x))
     if method == "isotonic":
@@ -334,6 +336,14 @@ def _loss(z: Any, y: Any) -> float:
     import numpy as np
 
     return float((np.logaddexp(0.0, z) - y * z).mean())
+
+
+def _loss_and_slope(weights: Any, columns: Any, y: Any) -> tuple[float, Any]:
+    """Return the loss of weighted columns (weights, pairs) and its gradient by the weights."""
+    from scipy.special import expit
+
+    z = weights @ columns
+    return _loss(z, y), columns @ (expit(z) - y) / len(y)
 
 
 def _logit(p: float) -> float:
