@@ -182,12 +182,14 @@ def test_a_reader_follows_the_navigation_from_the_front_page(site, page):
     page.goto((site / "index.html").as_uri())
     page.wait_for_url("**/docs/index.html")
     page.locator(".sidebar-tree").get_by_role("link", name="Compare two prompts").click()
-    assert page.locator("h1").inner_text().startswith("Compare two prompts")
+    page.locator(
+        "h1", has_text="Compare two prompts"
+    ).wait_for()  # of the next page, not of this one
     page.locator(".sidebar-tree").get_by_role("link", name="API reference").click()
     page.locator("article").get_by_role("link", name="crucible_bench", exact=True).click()
-    assert page.locator("h1").inner_text().startswith("crucible_bench")
+    page.locator("h1", has_text="crucible_bench").wait_for()  # of the next page, not of this one
     page.locator(".related-pages .next-page").click()
-    assert page.locator("h1").inner_text().startswith("crucible_ensemble")
+    page.locator("h1", has_text="crucible_ensemble").wait_for()  # of the next page, not of this one
 
 
 @pytest.mark.parametrize(
@@ -202,8 +204,8 @@ def test_search_finds_pages_and_names_without_a_network(site, page, words, expec
     result = page.locator("#search-results a", has_text=expected).first
     result.wait_for()
     result.click()
-    assert not page.url.endswith("search.html")
-    assert page.locator("h1").first.is_visible()
+    page.wait_for_url(lambda url: "search.html" not in url)
+    page.locator("h1").first.wait_for(state="visible")
 
 
 def test_a_block_that_is_a_file_says_its_name(site, page):
