@@ -90,6 +90,17 @@ def lines(text: str) -> Iterator[str]:
             yield re.sub(r"^uv run (--group \w+ )?(?=\w|\.)", "", part.strip())
 
 
+def console_lines() -> set[str]:
+    """Return every command that a page shows."""
+    return {
+        line
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "console"
+        for line in lines(block.text)
+    }
+
+
 def says(shown: str, printed: str, *, numbers_vary: bool = False) -> bool:
     """Return whether output is what a page shows; `...` stands for anything, spaces are alike."""
 

@@ -13,7 +13,19 @@ from pathlib import Path
 
 import pytest
 from listed import ELSEWHERE, LISTED, LISTED_COMMANDS
-from pages import DOCS, GUIDES, PAGES, READMES, ROOT, WHOLE, Block, blocks, key, lines
+from pages import (
+    DOCS,
+    GUIDES,
+    PAGES,
+    READMES,
+    ROOT,
+    WHOLE,
+    Block,
+    blocks,
+    console_lines,
+    key,
+    lines,
+)
 
 
 @cache
@@ -99,14 +111,7 @@ def test_no_markdown_page_of_the_repository_is_left_out():
 def test_the_list_names_no_block_and_no_command_that_is_gone():
     there = {key(page, block) for page in PAGES for block in blocks(page)}
     assert {*LISTED, *ELSEWHERE} - there == set()
-    shown = {
-        line
-        for page in PAGES
-        for block in blocks(page)
-        if block.language == "console"
-        for line in lines(block.text)
-    }
-    assert set(LISTED_COMMANDS) - shown == set()
+    assert set(LISTED_COMMANDS) - console_lines() == set()
 
 
 def test_a_block_that_nothing_takes_care_of_is_found(tmp_path):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import PAGES, READMES, ROOT, blocks, commands, lines
+from pages import PAGES, READMES, ROOT, blocks, commands, console_lines
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +39,7 @@ def bash(script: str, folder: Path, repository: Path) -> subprocess.CompletedPro
 
 
 def test_every_package_is_installed_by_the_line_that_its_readme_shows(repository, tmp_path):
-    shown = {
-        line
-        for page in PAGES
-        for block in blocks(page)
-        if block.language == "console"
-        for line in lines(block.text)
-        if line.startswith("uv pip install ")
-    }
+    shown = {line for line in console_lines() if line.startswith("uv pip install ")}
     assert len(shown) >= len(READMES)
     # Its dependencies are installed by CI, from the wheels.
     where = f"uv pip install --no-deps --target {tmp_path / 'there'} "

@@ -114,6 +114,24 @@ class StepResult:
     skipped: bool = False
     reason: str | None = None
 
+    @classmethod
+    def not_finite(
+        cls,
+        what: str,
+        *,
+        target_tokens: int,
+        gradients: Mapping[str, NDArray[np.floating[Any]]] | None,
+    ) -> "StepResult":
+        """Return that of a step that was skipped, since its "loss" or "gradient" is no number."""
+        return cls(
+            loss=None,
+            components={},
+            target_tokens=target_tokens,
+            gradients=gradients,
+            skipped=True,
+            reason=f"the {what} was not finite",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:

@@ -235,14 +235,7 @@ class InProcessSession:
         shown = {_LONG[n]: g for n, g in gradients.items()} if update.gradients else None
         if not (math.isfinite(total) and math.isfinite(norm)):
             what = "gradient" if math.isfinite(total) else "loss"
-            return StepResult(
-                loss=None,
-                components={},
-                target_tokens=targets,
-                gradients=shown,
-                skipped=True,
-                reason=f"the {what} was not finite",
-            )
+            return StepResult.not_finite(what, target_tokens=targets, gradients=shown)
         factor = clip_factor(norm, update.max_grad_norm)
         self.optimizer.step(gradients, update, factor=factor)
         return StepResult(

@@ -64,14 +64,7 @@ class Updating:
         if not (math.isfinite(total) and math.isfinite(norm)):
             self.optimizer.zero_grad(set_to_none=True)
             what = "gradient" if math.isfinite(total) else "loss"
-            return StepResult(
-                loss=None,
-                components={},
-                target_tokens=targets,
-                gradients=shown,
-                skipped=True,
-                reason=f"the {what} was not finite",
-            )
+            return StepResult.not_finite(what, target_tokens=targets, gradients=shown)
         factor = clip_factor(norm, update.max_grad_norm)
         for gradient in gradients:
             gradient.mul_(factor)
